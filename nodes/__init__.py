@@ -1,0 +1,12 @@
+"""The face of the pack: one node a file, each as thin as its widgets. All that imports comfy lives here."""
+
+from comfy_api.latest import ComfyExtension, io
+
+NODES: list[type[io.ComfyNode]] = []
+
+
+class StoryBooth(ComfyExtension):
+    """The extension that ComfyUI loads."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
