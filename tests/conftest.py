@@ -1,0 +1,54 @@
+"""What every test stands on: the pack under the package name `storybooth`, and real ComfyUI servers to load it.
+
+The pack is imported by its folder, as ComfyUI does it, so its folder may have any name. Helper modules of the
+tests are imported in the same way: `from storybooth.tests.host import graphs`.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The root on sys.path (as `python -m pytest` puts it there) would let `import nodes` find the pack's folder.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+
+if importlib.util.find_spec("comfy") is not None:
+    raise pytest.UsageError("ComfyUI is importable here; the unit tests must prove that they do without it.")
+
+_spec = importlib.util.spec_from_file_location(
+    "storybooth", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+)
+sys.modules["storybooth"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["storybooth"])
+
+from storybooth.workshop import host  # noqa: E402
+
+HOSTS = Path(os.environ.get("STORYBOOTH_HOSTS", ROOT / ".dev" / "hosts"))
+"""Folder that contains comfyui-<release>; `python dev.py test` fills it."""
+
+ODD_NAME = "whatever-name"
+"""The pack's folder in custom_nodes: nothing may depend on it."""
+
+
+@pytest.fixture(scope="session", params=host.RELEASES)
+def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[host.Server]:
+    """A running ComfyUI with the pack in it, one for all tests of a release. See `workshop/client.py`."""
+    base = tmp_path_factory.mktemp(f"comfyui-{request.param}")
+    host.install_pack(base, ODD_NAME)
+    with host.serve(HOSTS / f"comfyui-{request.param}", base) as server:
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the end of ComfyUI's log under a failed test that used it."""
+    report = yield
+    server = getattr(item, "funcargs", {}).get("comfy")
+    if server is not None and report.failed:
+        report.sections.append(("end of ComfyUI's log", server.log_text()[-6000:]))
+    return report
