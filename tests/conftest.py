@@ -26,9 +26,9 @@ _spec = importlib.util.spec_from_file_location(
 sys.modules["storybooth"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["storybooth"])
 
-from storybooth.workshop import host  # noqa: E402
+from storybooth.workshop import host, server  # noqa: E402
 
-HOSTS = Path(os.environ.get("STORYBOOTH_HOSTS", ROOT / ".dev" / "hosts"))
+HOSTS = Path(os.environ.get("STORYBOOTH_HOSTS", host.HOSTS))
 """Folder that contains comfyui-<release>; `python dev.py test` fills it."""
 
 ODD_NAME = "whatever-name"
@@ -36,19 +36,19 @@ ODD_NAME = "whatever-name"
 
 
 @pytest.fixture(scope="session", params=host.RELEASES)
-def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[host.Server]:
+def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """A running ComfyUI with the pack in it, one for all tests of a release. See `workshop/client.py`."""
     base = tmp_path_factory.mktemp(f"comfyui-{request.param}")
-    host.install_pack(base, ODD_NAME)
-    with host.serve(HOSTS / f"comfyui-{request.param}", base) as server:
-        yield server
+    server.install_pack(base, ODD_NAME)
+    with server.serve(HOSTS / f"comfyui-{request.param}", base) as running:
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Show the end of ComfyUI's log under a failed test that used it."""
     report = yield
-    server = getattr(item, "funcargs", {}).get("comfy")
-    if server is not None and report.failed:
-        report.sections.append(("end of ComfyUI's log", server.log_text()[-6000:]))
+    running = getattr(item, "funcargs", {}).get("comfy")
+    if running is not None and report.failed:
+        report.sections.append(("end of ComfyUI's log", running.log_text()[-6000:]))
     return report

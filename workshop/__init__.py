@@ -2,3 +2,15 @@
 
 Nothing here is part of the published pack.
 """
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The pack's folder."""
+
+DEV = ROOT / ".dev"
+"""All that these tools make lies here; deleting it is always safe."""
+
+
+class WorkshopError(RuntimeError):
+    """Something foreseeable stands in the way; the message tells the user what, without a traceback."""

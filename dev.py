@@ -1,0 +1,68 @@
+"""Work on StoryBooth: `python dev.py demo` and `python dev.py test`. Each does all of its own set-up."""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - older Pythons come this far and deserve an answer
+    sys.exit("StoryBooth needs Python 3.11 or newer; this is Python " + sys.version.split()[0] + ".")
+
+import argparse
+import subprocess
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # an embedded Python does not do this by itself
+
+from workshop import ROOT, WorkshopError, browser, environment, host
+
+
+def demo(photos: Path | None) -> int:
+    """Draw the Mini story of `photos`, or of the sample photos, on a real ComfyUI."""
+    comfyui = host.users_own() or host.obtain(host.NEWEST)
+    python = environment.python_for(comfyui / "requirements.txt")
+    if Path(sys.executable) != python:
+        return subprocess.call([str(python), *sys.argv])
+    from workshop.demo import run  # needs what the environment holds
+
+    run(comfyui, photos)
+    return 0
+
+
+def test(pytest_arguments: list[str]) -> int:
+    """Check format and lint, then run the tests on both releases of ComfyUI; the first failure decides."""
+    hosts = {release: host.obtain(release) for release in host.RELEASES}
+    environment.install("host", [hosts[host.NEWEST] / "requirements.txt", *environment.PACK_REQUIREMENTS])
+    environment.install("tests", [environment.TEST_REQUIREMENTS])
+    browser.ensure()
+    names_tests = any(Path(argument.split("::")[0]).exists() for argument in pytest_arguments)
+    tests = pytest_arguments if names_tests else [*pytest_arguments, str(ROOT / "tests")]
+    for module, *arguments in (
+        ("ruff", "format", "--check", str(ROOT)),
+        ("ruff", "check", str(ROOT)),
+        ("pytest", *tests),
+    ):
+        if code := subprocess.call([str(environment.PYTHON), "-m", module, *arguments]):
+            return code
+    return 0
+
+
+def main() -> int:
+    """Run one command; foreseeable trouble is told in words and makes the exit code 1."""
+    parser = argparse.ArgumentParser(description="Work on StoryBooth. Set-up is automatic and lands in .dev/.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    photos = commands.add_parser("demo", help="draw a story on a real ComfyUI, from photos to page").add_argument
+    photos("--photos", type=Path, metavar="DIR", help="folder with photos of one subject; else the sample photos")
+    commands.add_parser("test", help="run all checks; further arguments go to pytest", add_help=False)
+    arguments, rest = parser.parse_known_args()
+    if arguments.command == "demo" and rest:
+        parser.error(f"demo does not know {' '.join(rest)}")
+    try:
+        return test(rest) if arguments.command == "test" else demo(arguments.photos)
+    except WorkshopError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

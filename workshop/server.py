@@ -1,0 +1,105 @@
+"""Run a real ComfyUI with the pack in it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import ROOT, WorkshopError
+from .client import Client
+
+_NOT_PUBLISHED = (".*", "__pycache__", "tests", "workshop", "benchmarks", "examples")
+_BOOT_SECONDS = 300
+
+
+class Server(Client):
+    """A running ComfyUI of ours: a client for it, its base directory and its log."""
+
+    def __init__(self, url: str, base: Path, log: Path) -> None:
+        super().__init__(url)
+        self.base = base
+        self.log = log
+
+    @property
+    def release(self) -> str:
+        """The release that the server reports, such as 0.30.0."""
+        return self.get_json("/system_stats")["system"]["comfyui_version"]
+
+    def log_text(self) -> str:
+        """Return all that the server has logged so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+def install_pack(base: Path, name: str = "StoryBooth") -> Path:
+    """Copy what users get of the pack into a base directory's custom_nodes, replacing an earlier copy."""
+    target = base / "custom_nodes" / name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
+    return target
+
+
+@contextmanager
+def serve(comfyui: Path, base: Path, python: str = sys.executable) -> Iterator[Server]:
+    """Run ComfyUI on the CPU, a free port of 127.0.0.1 and a base directory of its own; stop it at the end.
+
+    `base` holds custom_nodes, models, input, output and the log. Raises WorkshopError when the server does not start.
+    """
+    if not (comfyui / "main.py").is_file():
+        raise WorkshopError(f"No ComfyUI in {comfyui}: it has no main.py. `python dev.py test` sets the hosts up.")
+    for folder in ("custom_nodes", "models/loras", "input", "output"):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    log = base / "comfyui.log"
+    command = [python, str(Path(__file__).with_name("launcher.py")), str(comfyui)]
+    command += ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
+    command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=comfyui,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+        )
+    try:
+        _wait_until_up(process, url, log)
+        with Server(url, base, log) as server:
+            yield server
+    finally:
+        process.stdin.close()  # the launcher ends when its input does
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business with 127.0.0.1
+    deadline = time.monotonic() + _BOOT_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise WorkshopError(
+                f"ComfyUI ended with code {process.returncode} while starting. Its log, {log}, ends with:\n{tail}"
+            )
+        try:
+            with opener.open(f"{url}/system_stats", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise WorkshopError(f"ComfyUI did not answer on {url} within {_BOOT_SECONDS} s. Its log: {log}")
