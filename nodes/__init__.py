@@ -2,7 +2,15 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-NODES: list[type[io.ComfyNode]] = []
+from .consistent_attention import ConsistentAttention
+from .identity_bank_writer import IdentityBankWriter
+from .panel_sampler import PanelSampler
+
+NODES: list[type[io.ComfyNode]] = [
+    IdentityBankWriter,
+    ConsistentAttention,
+    PanelSampler,
+]
 
 
 class StoryBooth(ComfyExtension):

@@ -1,0 +1,30 @@
+"""Consistent self-attention as tensor operations on the input of `attn1` (StoryBooth report, Eq. 4-5).
+
+The report masks attention over all identity tokens with one keep-or-drop draw per key token. Dropping a key is the
+same as leaving it out of keys and values, so kept tokens are gathered and appended to the context; no mask is built.
+Shapes: M identity images, N tokens, k kept tokens an image, C channels.
+"""
+
+import torch
+
+
+def gather_kept(hidden_states: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """(M, N, C) and indices (M, k) -> (M, k, C)."""
+    return hidden_states.gather(1, kept.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))
+
+
+def of_the_others(kept_states: torch.Tensor) -> torch.Tensor:
+    """For every identity image, the kept tokens of all the others: (M, k, C) -> (M, (M-1)*k, C)."""
+    images = range(kept_states.shape[0])
+    return torch.stack([torch.cat([kept_states[other] for other in images if other != image]) for image in images])
+
+
+def append(context: torch.Tensor, tokens: list[torch.Tensor]) -> torch.Tensor:
+    """Append to every row of `context` the tokens of its chunk.
+
+    `context` (chunks*B, N, C) holds equally large chunks one after another; `tokens[i]` belongs to chunk i and is
+    (1, n, C), shared by its B rows, or (B, n, C). Returns (chunks*B, N+n, C).
+    """
+    rows = context.shape[0] // len(tokens)
+    added = torch.cat([chunk.expand(rows, -1, -1) for chunk in tokens])
+    return torch.cat([context, added], dim=1)

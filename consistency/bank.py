@@ -1,0 +1,142 @@
+"""The identity bank: the self-attention inputs that the identity images left behind."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+from .draws import is_consistent
+from .schedule import COND, UNCOND, Layer, Schedule
+
+Storage = Literal["compact", "full"]
+
+DTYPES = {"fp16": torch.float16, "fp8": torch.float8_e4m3fn, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The part of a UNet that a bank covers, at one image size.
+
+    `layers` gives every layer its channels; `tokens` gives every level its token count.
+    """
+
+    layers: Mapping[Layer, int]
+    tokens: Mapping[int, int]
+
+
+def tokens_of(latent_height: int, latent_width: int) -> dict[int, int]:
+    """Token counts of the two levels: the UNet halves the latent once (64) and twice (32), rounding up."""
+    height, width = -(-latent_height // 2), -(-latent_width // 2)
+    return {64: height * width, 32: -(-height // 2) * -(-width // 2)}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a bank was made with.
+
+    `model` and `lora` are fingerprints of the network. `prompts` are those of the M identity images and `seeds` the
+    seeds that a line sets for its own noise, or None. `steps` counts the steps that were sampled; some schedulers
+    make one more than was asked. `dtype` is a key of DTYPES.
+    """
+
+    model: str
+    lora: str
+    prompts: tuple[str, ...]
+    seeds: tuple[int | None, ...]
+    width: int
+    height: int
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+    seed: int
+    schedule: Schedule
+    storage: Storage
+    dtype: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON can carry."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """The inverse of `to_dict`; TypeError where names or values do not fit."""
+        made = {name: tuple(values[name]) for name in ("prompts", "seeds")}
+        return cls(**{**values, **made, "schedule": Schedule(**values["schedule"])})
+
+    def stores(self, step: int, layer: Layer) -> bool:
+        """Whether a bank of this recipe holds `layer` at `step`."""
+        return self.storage == "full" or is_consistent(self.schedule, self.seed, step, layer)
+
+    def stored_tokens(self, level: int, tokens: int) -> int:
+        """How many tokens of each identity image a bank of this recipe holds at `level`."""
+        return tokens if self.storage == "full" else self.schedule.kept(level, tokens)
+
+
+def size_in_bytes(recipe: Recipe, geometry: Geometry, halves: int = 2) -> int:
+    """The size of the features that a bank of this recipe will hold, known before it is written.
+
+    At the report's settings (M = 2, 1024x1024, 50 steps) a full bank in fp16 takes 22,020,096,000 bytes.
+    """
+    size = 0
+    for layer, channels in geometry.layers.items():
+        steps = sum(recipe.stores(step, layer) for step in range(recipe.steps))
+        size += steps * recipe.stored_tokens(layer.level, geometry.tokens[layer.level]) * channels
+    return size * len(recipe.prompts) * halves * DTYPES[recipe.dtype].itemsize
+
+
+Slot = tuple[int, Layer, int]
+"""Where a feature lives: (step, layer, COND or UNCOND)."""
+
+
+class IdentityBank:
+    """The written features and the identity images' latents. Never changes once made.
+
+    `features[step, layer, half]` is (M, k, C): in a compact bank the k kept tokens in the order of `token_order`, so
+    that a smaller strength is a prefix; in a full bank all N tokens in their natural order.
+    `sigmas[step]` is the noise level at which that step was written. `latents` is (M, 4, h, w).
+
+    ComfyUI copies model options when it clones a model; a bank is shared, never copied.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        sigmas: tuple[float, ...],
+        tokens: Mapping[int, int],
+        latents: torch.Tensor,
+        features: Mapping[Slot, torch.Tensor],
+    ) -> None:
+        self.recipe = recipe
+        self.sigmas = sigmas
+        self.tokens = dict(tokens)
+        self.latents = latents
+        self.features = features
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "IdentityBank":
+        return self
+
+    @property
+    def images(self) -> int:
+        """M, the number of identity images."""
+        return len(self.recipe.prompts)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the features take."""
+        return sum(feature.nbytes for feature in self.features.values())
+
+    @property
+    def halves(self) -> set[int]:
+        """Which of COND and UNCOND the bank has; a bank written at cfg 1 has no UNCOND."""
+        return {half for _, _, half in self.features}
+
+    def require_half(self, half: int) -> None:
+        """Raise ValueError where the sampler asks for a half that was never written."""
+        if self.features and half not in self.halves:
+            name = {COND: "conditional", UNCOND: "unconditional"}[half]
+            raise ValueError(
+                f"bank: it was written at cfg {self.recipe.cfg:g} and holds no {name} features, but this sampler asks "
+                "for them. Sample at cfg 1, or write the bank again with the sampler's cfg."
+            )

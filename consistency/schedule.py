@@ -1,0 +1,81 @@
+"""When consistent self-attention acts, where, and on how many tokens (StoryBooth report, Eq. 6)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+COND, UNCOND = 0, 1
+"""The two halves of classifier-free guidance, numbered as in ComfyUI's `cond_or_uncond`."""
+
+LEVELS = (32, 64)
+"""The two resolutions of SDXL's up blocks, named by the side of their token grid at 1024x1024."""
+
+
+class Layer(NamedTuple):
+    """A self-attention layer of the UNet's up blocks: ("output", block), transformer block `index` within it."""
+
+    block: int
+    index: int
+
+    @property
+    def level(self) -> int:
+        """32 for output blocks 0-2 (1/32 of the image), 64 for 3-5 (1/16 of the image)."""
+        return 32 if self.block < 3 else 64
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps before `start_step` are plain self-attention; from there a layer is consistent with `early_probability`,
+    from `switch_step` on with `late_probability`. A consistent layer keeps the share `strength_*` of the tokens of
+    every identity image at its level. Step numbers count the bank's steps. The defaults are the report's.
+    """
+
+    strength_32: float = 0.5
+    strength_64: float = 0.5
+    start_step: int = 5
+    switch_step: int = 20
+    early_probability: float = 0.7
+    late_probability: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("strength_32", "strength_64", "early_probability", "late_probability"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected a number from 0 to 1.")
+        for name in ("start_step", "switch_step"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more.")
+
+    def probability(self, step: int) -> float:
+        """The probability that a layer is consistent at `step`."""
+        if step < self.start_step:
+            return 0.0
+        return self.early_probability if step < self.switch_step else self.late_probability
+
+    def kept(self, level: int, tokens: int) -> int:
+        """How many of an identity image's `tokens` are kept at `level`."""
+        return round((self.strength_32 if level == 32 else self.strength_64) * tokens)
+
+    def never_acts(self, steps: int) -> bool:
+        """Whether sampling over `steps` is certain to be plain self-attention."""
+        nothing_kept = self.strength_32 == 0 and self.strength_64 == 0
+        return nothing_kept or all(self.probability(step) == 0 for step in range(steps))
+
+    def require_within(self, written: "Schedule", steps: int) -> None:
+        """Raise ValueError, naming the setting, where this schedule asks for more than one that was `written`."""
+        for name in ("strength_32", "strength_64"):
+            asked, held = getattr(self, name), getattr(written, name)
+            if asked > held:
+                raise ValueError(_asks_for_more(name, asked, held))
+        for step in range(steps):
+            asked, held = self.probability(step), written.probability(step)
+            if asked > held:
+                if held == 0 and step < written.start_step:
+                    raise ValueError(_asks_for_more("start_step", self.start_step, written.start_step, "at least "))
+                name = "early_probability" if step < self.switch_step else "late_probability"
+                raise ValueError(_asks_for_more(name, asked, held, where=f" at step {step}"))
+
+
+def _asks_for_more(name: str, asked: float, held: float, bound: str = "at most ", where: str = "") -> str:
+    return (
+        f"{name}: got {asked}, but this bank was written with {held}{where} and stores no more than that. "
+        f"Set {name} to {bound}{held} here, or write the bank again with {name} {asked}, or with storage 'full'."
+    )

@@ -1,0 +1,105 @@
+"""The write phase: the identity images are denoised as one batch and see each other's kept tokens."""
+
+from collections.abc import Sequence
+
+import torch
+
+from .attention import append, gather_kept, of_the_others
+from .bank import DTYPES, Geometry, IdentityBank, Recipe, Slot
+from .draws import is_consistent, kept_tokens
+from .schedule import Layer
+from .steps import step_of
+
+
+class BankWriter:
+    """One sampling run of the identity images that fills a bank.
+
+    The host calls `start` once, `begin` before each evaluation of the model, `attend` in each layer of it, and
+    `finish` at the end.
+    """
+
+    def __init__(self, recipe: Recipe, geometry: Geometry) -> None:
+        self.recipe = recipe
+        self.geometry = geometry
+        self.images = len(recipe.prompts)
+        self._features: dict[Slot, torch.Tensor] = {}
+        self._written_at: dict[int, float] = {}
+        self._step = 0
+        self._kept: dict[int, torch.Tensor] = {}
+
+    def start(self, sigmas: Sequence[float]) -> None:
+        """The sampling run begins; `sigmas` are the noise levels of its steps, falling, without the final 0."""
+        self._sigmas = sigmas
+
+    def begin(self, sigma: float) -> None:
+        """An evaluation at noise level `sigma` begins."""
+        self._step = step_of(sigma, self._sigmas)
+        self._written_at.setdefault(self._step, sigma)
+        self._kept = {}
+
+    def attend(
+        self, layer: Layer, hidden_states: torch.Tensor, context: torch.Tensor, halves: list[int]
+    ) -> torch.Tensor:
+        """Store the layer's input and return the context its attention should read.
+
+        `hidden_states` (chunks*M, N, C) holds one chunk for each entry of `halves` (COND or UNCOND), in that order;
+        `context` is (chunks*M, N or more, C). ValueError where the rows are not one batch of the M identity images.
+        """
+        if not self.recipe.stores(self._step, layer):
+            return context
+        self._require_whole(layer, hidden_states, halves)
+        consistent = self.images > 1 and is_consistent(self.recipe.schedule, self.recipe.seed, self._step, layer)
+        tokens = []
+        for half, chunk in zip(halves, hidden_states.chunk(len(halves)), strict=True):
+            kept = gather_kept(chunk, self._kept_tokens(layer.level, chunk.device))
+            self._store((self._step, layer, half), chunk if self.recipe.storage == "full" else kept)
+            if consistent:
+                tokens.append(of_the_others(kept))
+        return append(context, tokens) if consistent else context
+
+    def finish(self, latents: torch.Tensor) -> IdentityBank:
+        """The bank, complete. `latents` are the identity images (M, 4, h, w).
+
+        ValueError where the sampler passed over a step, so that the bank would have a hole.
+        """
+        missing = [step for step in range(self.recipe.steps) if step not in self._written_at]
+        if missing:
+            raise ValueError(
+                f"sampler_name: '{self.recipe.sampler_name}' never evaluated the model in step {missing[0]} of "
+                f"{self.recipe.steps}, so the bank would have a hole. Use a sampler with fixed steps: ddim, euler."
+            )
+        sigmas = tuple(self._written_at[step] for step in range(self.recipe.steps))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # the copies into pinned memory
+        return IdentityBank(self.recipe, sigmas, self.geometry.tokens, latents.cpu(), self._features)
+
+    def _require_whole(self, layer: Layer, hidden_states: torch.Tensor, halves: list[int]) -> None:
+        rows, tokens, _ = hidden_states.shape
+        expected = self.geometry.tokens[layer.level]
+        if rows != len(halves) * self.images or tokens != expected or len(set(halves)) != len(halves):
+            raise ValueError(
+                f"model: while the bank is written every evaluation must cover the {self.images} identity images whole "
+                f"({expected} tokens each at this level), but it came as {rows} rows of {tokens} tokens in "
+                f"{len(halves)} conditionings. Regional or area conditioning and context windows cannot be used here; "
+                "apply them to the panels instead."
+            )
+
+    def _kept_tokens(self, level: int, device: torch.device) -> torch.Tensor:
+        if level not in self._kept:
+            tokens = self.geometry.tokens[level]
+            kept = self.recipe.schedule.kept(level, tokens)
+            order = kept_tokens(self.recipe.seed, self._step, level, self.images, tokens, kept)
+            self._kept[level] = order.to(device)
+        return self._kept[level]
+
+    def _store(self, slot: Slot, tokens: torch.Tensor) -> None:
+        # Some samplers and guiders evaluate a step more than once: what was read first stays.
+        if slot in self._features:
+            return
+        dtype = DTYPES[self.recipe.dtype]
+        if dtype == torch.float8_e4m3fn:
+            # Outside its range this type turns to NaN instead of saturating.
+            limit = torch.finfo(dtype).max
+            tokens = tokens.clamp(-limit, limit)
+        stored = torch.empty(tokens.shape, dtype=dtype, pin_memory=tokens.is_cuda)
+        self._features[slot] = stored.copy_(tokens.to(dtype), non_blocking=True)

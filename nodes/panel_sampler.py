@@ -1,0 +1,176 @@
+"""Story Panel Sampler: draws every panel of a storyboard."""
+
+import comfy.utils
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from comfy_api.latest import io
+
+from ..comic.storyboard import Panel
+from ..consistency.bank import IdentityBank
+from .checks import require_multiple_of_8, require_option, require_sdxl
+from .panel_strip import PanelStrip
+from .patching import without_bank
+from .sampling import Callback, empty_latent, noise_for, sample
+from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
+from .widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
+
+SEED_MODES = ("same", "increment")
+
+
+class PanelSampler(io.ComfyNode):
+    """Draws panels with the bank that is patched into the model, as the storyboard's flags say."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothPanelSampler",
+            display_name="Story Panel Sampler",
+            category="StoryBooth",
+            description="Draws every line of the storyboard that is not [hidden], in story order.",
+            inputs=[
+                io.Model.Input("model", tooltip="From Consistent Self-Attention Patch. [plain] lines leave it unread."),
+                StoryboardSocket.Input("storyboard", tooltip="The lines to draw."),
+                io.Vae.Input("vae", tooltip="Turns latents into pictures."),
+                *size_inputs(),
+                *sampling_inputs(),
+                io.Int.Input(
+                    "seed",
+                    display_name="seed",
+                    default=42,
+                    min=0,
+                    max=2**64 - 1,
+                    control_after_generate=True,
+                    tooltip="The noise that panels start from. A line's own [seed=...] comes first.",
+                ),
+                io.Combo.Input(
+                    "seed_mode",
+                    display_name="seed mode",
+                    options=list(SEED_MODES),
+                    default="same",
+                    tooltip="same: all panels start from one noise, so that compositions are related. "
+                    "increment: each line starts from its own.",
+                ),
+                IdentityBankSocket.Input(
+                    "bank",
+                    display_name="bank",
+                    optional=True,
+                    tooltip="With it, [id] lines show the identity images themselves instead of being drawn again.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("images", display_name="images", tooltip="One picture for each line that is shown."),
+                io.Latent.Output("latents", display_name="latents", tooltip="The same as latents."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        storyboard: EncodedStoryboard,
+        vae: VAE,
+        width: int,
+        height: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        seed: int,
+        seed_mode: str,
+        bank: IdentityBank | None = None,
+    ) -> io.NodeOutput:
+        require_sdxl(model)
+        require_multiple_of_8(width=width, height=height)
+        require_option("sampler_name", sampler_name, SAMPLERS)
+        require_option("scheduler", scheduler, SCHEDULERS)
+        require_option("seed_mode", seed_mode, SEED_MODES)
+        shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
+        if not shown:
+            raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
+        reused = _identity_latents(storyboard, bank, width, height)
+        plain = without_bank(model)
+
+        strip = PanelStrip(cls.hidden.unique_id, len(shown))
+        progress = comfy.utils.ProgressBar(len(shown) * steps)
+        latents, images = [], []
+        for place, index in enumerate(shown):
+            panel = storyboard.panels[index]
+            latent = reused.get(index)
+            if latent is None:
+                panel_seed = _seed_of(panel, index, seed, seed_mode)
+                latent = sample(
+                    plain if panel.plain else model,
+                    storyboard.positive[index],
+                    storyboard.negative,
+                    noise_for(empty_latent(width, height), panel_seed),
+                    panel_seed,
+                    steps,
+                    cfg,
+                    sampler_name,
+                    scheduler,
+                    _panel_callback(model, progress, place * steps, steps),
+                )
+            image = _decode(vae, latent)
+            latents.append(latent)
+            images.append(image)
+            strip.show(panel, image)
+            progress.update_absolute((place + 1) * steps)
+        ui = {"storybooth_panels": strip.panels}
+        return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
+
+
+def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
+    if panel.seed is not None:
+        return panel.seed
+    return seed if seed_mode == "same" else (seed + index) % 2**64
+
+
+def _identity_latents(
+    storyboard: EncodedStoryboard, bank: IdentityBank | None, width: int, height: int
+) -> dict[int, torch.Tensor]:
+    """The bank's latents (1, 4, h, w) by the index of their line; none without a bank.
+
+    ValueError where the bank shows other lines, or another size, than are to be drawn.
+    """
+    if bank is None:
+        return {}
+    identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
+    prompts = tuple(storyboard.panels[index].prompt for index in identities)
+    recipe = bank.recipe
+    if prompts != recipe.prompts:
+        new = next((prompt for prompt in prompts if prompt not in recipe.prompts), "fewer [id] lines")
+        raise ValueError(
+            f"bank: it holds other identity images than the storyboard's [id] lines ask for ({new}). Write the bank "
+            "from this storyboard, or disconnect bank here so that [id] lines are drawn like any other."
+        )
+    if (width, height) != (recipe.width, recipe.height):
+        raise ValueError(
+            f"bank: its identity images are {recipe.width} x {recipe.height}, the panels {width} x {height}. Use the "
+            "same width and height, or disconnect bank here so that [id] lines are drawn at the panels' size."
+        )
+    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
+
+
+def _panel_callback(model: ModelPatcher, progress: comfy.utils.ProgressBar, done: int, steps: int) -> Callback:
+    """Shows a preview and moves the bar from `done` on, one for each step; raises where the user cancels."""
+    previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+
+    def callback(step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
+        preview = previewer.decode_latent_to_preview_image("JPEG", x0) if previewer else None
+        progress.update_absolute(done + min(step + 1, steps), preview=preview)
+
+    return callback
+
+
+def _decode(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
+    """Latent (1, 4, h, w) -> image (1, height, width, 3) in 0..1. ValueError where the VAE returns NaN."""
+    image = vae.decode(latent)
+    if torch.isnan(image).any():
+        raise ValueError(
+            "vae: it returned NaN, so the picture would be black. SDXL's own VAE overflows in fp16: start ComfyUI with "
+            "--bf16-vae or --fp32-vae, or load sdxl_vae_fp16_fix.safetensors with Load VAE."
+        )
+    return image

@@ -1,0 +1,39 @@
+"""The panels as the canvas shows them while they are drawn; js/ holds the other end."""
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import folder_paths
+import torch
+from PIL import Image
+
+from ..comic.storyboard import Panel
+from .progress import send_event
+
+
+class PanelStrip:
+    """Sends each finished panel to the canvas of the client that queued the prompt."""
+
+    def __init__(self, node_id: str, total: int) -> None:
+        self.panels: list[dict[str, Any]] = []
+        self._node_id = node_id
+        self._total = total
+        self._run = uuid4().hex
+        self._send({"index": None, "total": total, "caption": "", "image": None})
+
+    def show(self, panel: Panel, image: torch.Tensor) -> None:
+        """Add a finished panel; `image` is (1, height, width, 3) in 0..1."""
+        index = len(self.panels)
+        name = f"storybooth_{self._run}_{index:03}.png"
+        pixels = image[0].mul(255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
+        folder = Path(folder_paths.get_temp_directory())
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name, compress_level=1)
+        reference = {"filename": name, "subfolder": "", "type": "temp"}
+        entry = {"index": index, "total": self._total, "caption": panel.caption, "image": reference}
+        self.panels.append(entry)
+        self._send(entry)
+
+    def _send(self, entry: dict[str, Any]) -> None:
+        send_event("storybooth.panel", {"node": self._node_id, **entry})
