@@ -1,6 +1,31 @@
-"""The script grammar: one panel a line."""
+"""The script grammar: one panel a line.
 
-from dataclasses import dataclass
+    [id] [seed=7] {subject}, standing in a forest # Deep in the forest
+
+`{subject}` becomes the subject, text after ` # ` is the caption, and flags in brackets open a line:
+
+    [id]      an identity image, drawn into the bank; without any [id], the first two lines
+              that are neither [plain] nor [NC]
+    [hidden]  not shown on the page
+    [plain]   drawn without the bank
+    [NC]      no character: the subject is left out of the prompt (StoryDiffusion's flag)
+    [seed=7]  the panel's own seed
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from .styles import apply_style
+
+SUBJECT = "{subject}"
+FLAGS = ("id", "hidden", "plain", "nc")
+ALLOWED = "[id], [hidden], [plain], [NC] and [seed=NUMBER]"
+CONTRADICTIONS = {
+    ("id", "plain"): "an identity image is drawn into the bank, a plain one without it",
+    ("id", "nc"): "an identity image shows the character, which [NC] leaves out",
+}
+IDENTITY_LINES = 2
+MAX_SEED = 2**64 - 1
 
 
 @dataclass(frozen=True)
@@ -14,3 +39,104 @@ class Panel:
     hidden: bool = False
     plain: bool = False
     seed: int | None = None
+
+
+def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
+    """Read a script, one panel for every line that is not blank.
+
+    Args:
+        script: lines of the grammar above. Flags may be in either case.
+        subject: replaces `{subject}` in prompts and captions, such as "a blue sks plush".
+        style: a name in `styles.STYLES`; its template is put around every prompt.
+
+    Raises ValueError for a line that it does not understand, quoting it with its number, for a script without a line
+    or with hidden ones only, and for an unknown style.
+    """
+    panels: list[Panel] = []
+    candidates: list[int] = []
+    for number, line in enumerate(script.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            panel, has_character = _panel(number, line.strip(), subject.strip())
+        except ValueError as error:
+            raise ValueError(f'script, line {number}: "{line.strip()}": {error}') from None
+        if has_character and not panel.plain:
+            candidates.append(len(panels))
+        panels.append(replace(panel, prompt=apply_style(panel.prompt, style)))
+    if not panels:
+        raise ValueError(
+            "script: it is empty. Write one panel a line, such as: {subject}, reading a newspaper # Morning"
+        )
+    if all(panel.hidden for panel in panels):
+        raise ValueError("script: every line is [hidden], so the page would have no panel. Take the flag off one.")
+    if not any(panel.identity for panel in panels):
+        for index in candidates[:IDENTITY_LINES]:
+            panels[index] = replace(panels[index], identity=True)
+    return tuple(panels)
+
+
+def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
+    """The panel of one line, style aside, and whether the character is in it ([NC] says it is not)."""
+    flags, seed, text = _flags(line)
+    # The blanks at both ends let a caption, or a prompt, be empty.
+    prompt, *captions = (part.strip() for part in re.split(r"\s#\s", f" {text} ", maxsplit=1))
+    caption = "".join(captions)
+    if not prompt:
+        raise ValueError("there is no prompt. Write what the panel shows, after the flags and before the caption.")
+    if not subject and SUBJECT in prompt + caption:
+        raise ValueError(f"it uses {SUBJECT}, but the input `subject` is empty. Say there who the story is about.")
+    if "nc" in flags:
+        prompt = _without_subject(prompt)
+        if not prompt:
+            raise ValueError(f"[NC] leaves out {SUBJECT}, and nothing else is there to draw. Say what the panel shows.")
+    panel = Panel(
+        line=number,
+        prompt=prompt.replace(SUBJECT, subject),
+        caption=caption.replace(SUBJECT, subject),
+        identity="id" in flags,
+        hidden="hidden" in flags,
+        plain="plain" in flags,
+        seed=seed,
+    )
+    return panel, "nc" not in flags
+
+
+def _flags(line: str) -> tuple[set[str], int | None, str]:
+    """Take the flags off the front of a line: their names in lower case, the seed if there is one, and what is left."""
+    names: set[str] = set()
+    seed = None
+    while line.startswith("["):
+        flag, closed, line = line[1:].partition("]")
+        if not closed:
+            raise ValueError(f"a bracket is not closed. Flags are {ALLOWED}.")
+        line = line.lstrip()
+        name, has_value, value = (part.strip() for part in flag.lower().partition("="))
+        if name == "seed":
+            seed = _seed(value)
+        elif name not in FLAGS or has_value:
+            raise ValueError(f"[{flag}] is not a flag. Flags are {ALLOWED}.")
+        if name in names:
+            raise ValueError(f"[{flag}] repeats a flag of this line. Write each flag once.")
+        names.add(name)
+    for pair, reason in CONTRADICTIONS.items():
+        if names.issuperset(pair):
+            first, second = (name.upper() if name == "nc" else name for name in pair)
+            raise ValueError(f"[{first}] and [{second}] exclude each other: {reason}. Keep one of them.")
+    return names, seed, line
+
+
+def _seed(value: str) -> int:
+    if not re.fullmatch("[0-9]{1,20}", value) or int(value) > MAX_SEED:
+        raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, got '{value}'. Write it as [seed=7].")
+    return int(value)
+
+
+def _without_subject(prompt: str) -> str:
+    """Leave out `{subject}` and the punctuation that belonged to it."""
+    if SUBJECT not in prompt:
+        return prompt
+    text = " ".join(prompt.replace(SUBJECT, " ").split())
+    text = re.sub(r"\s+([,.;:!?])", r"\1", text)
+    text = re.sub(r"([,;:])[,;:]+", r"\1", text)
+    return text.lstrip(",.;:!? ").rstrip(",;: ")
