@@ -3,13 +3,20 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .consistent_attention import ConsistentAttention
+from .identity_bank_files import LoadIdentityBank, SaveIdentityBank
 from .identity_bank_writer import IdentityBankWriter
+from .lora_trainer import LoraTrainer
 from .panel_sampler import PanelSampler
+from .subject_images import SubjectImages
 
 NODES: list[type[io.ComfyNode]] = [
+    SubjectImages,
+    LoraTrainer,
     IdentityBankWriter,
     ConsistentAttention,
     PanelSampler,
+    SaveIdentityBank,
+    LoadIdentityBank,
 ]
 
 
