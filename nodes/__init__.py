@@ -6,11 +6,13 @@ from .consistent_attention import ConsistentAttention
 from .identity_bank_files import LoadIdentityBank, SaveIdentityBank
 from .identity_bank_writer import IdentityBankWriter
 from .lora_trainer import LoraTrainer
+from .mini_checkpoint import MiniCheckpoint
 from .panel_sampler import PanelSampler
 from .subject_images import SubjectImages
 
 NODES: list[type[io.ComfyNode]] = [
     SubjectImages,
+    MiniCheckpoint,
     LoraTrainer,
     IdentityBankWriter,
     ConsistentAttention,

@@ -1,0 +1,28 @@
+"""StoryBooth Mini Checkpoint: a model to try everything with, on any computer."""
+
+from comfy_api.latest import io
+
+from . import mini_network
+
+
+class MiniCheckpoint(io.ComfyNode):
+    """Hand out Mini's MODEL, CLIP and VAE, as Load Checkpoint does for a downloaded file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothMiniCheckpoint",
+            display_name="StoryBooth Mini Checkpoint",
+            category="StoryBooth",
+            description="A tiny network of SDXL's architecture that comes with StoryBooth: a whole story runs on a "
+            "laptop, without a download. It has not been trained yet, so its pictures are noise.",
+            outputs=[
+                io.Model.Output(tooltip="The network that draws. Goes wherever an SDXL model goes."),
+                io.Clip.Output(tooltip="Turns the words of your story into what the network understands."),
+                io.Vae.Output(tooltip="Turns photos into the network's own form, and its drawings into pictures."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae())
