@@ -1,0 +1,324 @@
+"""Log-Normal DreamBooth LoRA Trainer: teach a MODEL a character from a few photos."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import comfy.model_management
+import comfy.sd
+import comfy.utils
+import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+from tqdm import tqdm
+
+from ..training.files import file_name
+from ..training.settings import Settings, TargetLayers
+from ..training.timesteps import DISTRIBUTIONS
+from .checks import require_option, require_sdxl
+from .progress import show_text
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+
+
+class LoraTrainer(io.ComfyNode):
+    """Train a LoRA by DreamBooth, save it where LoraLoader finds it, and hand out the MODEL with it applied."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        default = Settings()
+        return io.Schema(
+            node_id="StoryBoothLoraTrainer",
+            display_name="Log-Normal DreamBooth LoRA Trainer",
+            category="StoryBooth",
+            description="Teaches the model your character from a few photos and saves what it learned as a LoRA. "
+            "A run that is already in the loras folder is not trained again.",
+            is_input_list=True,
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    display_name="model",
+                    tooltip="The SDXL model that learns the character. It stays as it is.",
+                ),
+                io.Clip.Input(
+                    "clip", display_name="CLIP", tooltip="Reads the captions. Use the one that belongs to the model."
+                ),
+                io.Vae.Input(
+                    "vae",
+                    display_name="VAE",
+                    tooltip="Turns the photos into what the model sees. SDXL's own overflows in fp16: wire "
+                    "sdxl-vae-fp16-fix on a graphics card.",
+                ),
+                io.Image.Input(
+                    "images", display_name="images", tooltip="The photos of your character, five to ten of them."
+                ),
+                io.String.Input(
+                    "captions",
+                    display_name="captions",
+                    optional=True,
+                    force_input=True,
+                    tooltip="What each photo shows, in the same order. The same words call the character up later.",
+                ),
+                io.String.Input(
+                    "instance_prompt",
+                    display_name="instance prompt",
+                    default="a blue sks plush",
+                    tooltip="The caption of photos that have none: a rare word for your character, such as sks, and "
+                    "what it is. Use the same words as the subject of your story.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    display_name="steps",
+                    default=default.steps,
+                    min=1,
+                    max=1_000_000,
+                    tooltip="How long to learn. Too few and the character is not recognised, too many and every "
+                    "picture looks like the photos.",
+                ),
+                io.Float.Input(
+                    "learning_rate",
+                    display_name="learning rate",
+                    default=default.learning_rate,
+                    min=1e-7,
+                    max=0.1,
+                    step=1e-6,
+                    round=False,
+                    tooltip="How much each step changes. Higher learns faster and breaks pictures sooner.",
+                ),
+                io.Int.Input(
+                    "rank",
+                    display_name="rank",
+                    default=default.rank,
+                    min=1,
+                    max=256,
+                    tooltip="How much detail the LoRA can hold, and how large its file is. 4 is enough for a toy.",
+                ),
+                io.Int.Input(
+                    "batch_size",
+                    display_name="batch size",
+                    default=default.batch_size,
+                    min=1,
+                    max=64,
+                    tooltip="How many photos are looked at together. More needs more memory.",
+                ),
+                io.Int.Input(
+                    "gradient_accumulation",
+                    display_name="gradient accumulation",
+                    default=default.gradient_accumulation,
+                    min=1,
+                    max=256,
+                    tooltip="How many batches make one step. Calms learning as a larger batch would, without the "
+                    "memory, but takes that many times longer.",
+                ),
+                io.Int.Input(
+                    "resolution",
+                    display_name="resolution",
+                    default=default.resolution,
+                    min=64,
+                    max=2048,
+                    step=8,
+                    tooltip="Photos are scaled and cropped to squares of this many pixels. SDXL was made for 1024.",
+                ),
+                io.Combo.Input(
+                    "timestep_sampling",
+                    display_name="timestep sampling",
+                    options=list(DISTRIBUTIONS),
+                    default=default.timestep_sampling,
+                    tooltip="Which noise levels are practised how often. log_normal spends most of its time below and "
+                    "around the middle, where the character's shape and texture are decided; uniform treats all alike.",
+                ),
+                io.Float.Input(
+                    "mu",
+                    display_name="mu (log-normal)",
+                    default=default.mu,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="Centre of log_normal. Higher practises noisier levels: composition rather than detail.",
+                ),
+                io.Float.Input(
+                    "sigma",
+                    display_name="sigma (log-normal)",
+                    default=default.sigma,
+                    min=0.05,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="Width of log_normal. Higher spreads practice towards the lowest and the highest noise.",
+                ),
+                io.Combo.Input(
+                    "target_layers",
+                    display_name="target layers",
+                    options=list(get_args(TargetLayers)),
+                    default=default.target_layers,
+                    tooltip="self_attention learns how the character looks. self_and_cross_attention also learns what "
+                    "the words mean: stronger, a file twice as large, and more likely to overfit.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    display_name="precision",
+                    options=list(PRECISIONS),
+                    default="auto",
+                    tooltip="auto takes bf16 where the graphics card can, and fp32 on a processor. The LoRA itself is "
+                    "always trained in fp32.",
+                ),
+                io.Boolean.Input(
+                    "gradient_checkpointing",
+                    display_name="gradient checkpointing",
+                    default=True,
+                    tooltip="Needs much less memory and about a third more time. The result is the same.",
+                ),
+                io.Int.Input(
+                    "checkpoint_every",
+                    display_name="save every (steps)",
+                    default=50,
+                    min=1,
+                    max=1_000_000,
+                    tooltip="How often what was learned so far is saved, so that a crash does not lose it.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    display_name="seed",
+                    default=default.seed,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    # Without this the canvas would change a widget of this name after each run, and train again.
+                    control_after_generate=False,
+                    tooltip="Where all random numbers of the training start. Another seed, another LoRA.",
+                ),
+                io.String.Input(
+                    "lora_name",
+                    display_name="LoRA name",
+                    default="nupjuki",
+                    tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
+                    "existing file is never overwritten.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model", tooltip="The model with the LoRA at strength 1: it knows your character."),
+                io.LoraModel.Output("lora", tooltip="The LoRA alone, for Save LoRA or another strength."),
+                io.LossMap.Output("loss", tooltip="The loss of every step, for Plot Loss Graph."),
+                io.String.Output("lora_name", tooltip="The file's name as Load LoRA lists it."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, images: list[torch.Tensor], captions: list[str] | None = None, **widgets: list[Any]
+    ) -> io.NodeOutput:
+        # With is_input_list every input arrives as a list; all but these two hold one value.
+        return cls.train(images, captions or [], **{name: values[0] for name, values in widgets.items()})
+
+    @classmethod
+    def train(
+        cls,
+        images: list[torch.Tensor],
+        captions: list[str],
+        model: ModelPatcher,
+        clip: comfy.sd.CLIP,
+        vae: comfy.sd.VAE,
+        instance_prompt: str,
+        precision: str,
+        gradient_checkpointing: bool,
+        checkpoint_every: int,
+        lora_name: str,
+        **values: Any,
+    ) -> io.NodeOutput:
+        """Train, or find what an identical run has trained before."""
+        # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
+        from ..training.loop import DTYPES
+        from ..training.run import find_finished, fingerprint, train_lora
+        from . import trainer_inputs as inputs
+        from .trainer_weights import require_plain_weights, training_unet
+
+        require_sdxl(model)
+        inputs.require_epsilon(model)
+        require_plain_weights(model)
+        require_option("precision", precision, PRECISIONS)
+        device = model.load_device
+        settings = Settings(precision=_automatic(device) if precision == "auto" else precision, **values)
+        name = file_name(lora_name, "lora_name")
+        path = Path(folder_paths.get_folder_paths("loras")[0], name)
+        photos = inputs.single_images(images)
+        texts = inputs.captions_for(len(photos), captions, instance_prompt)
+
+        recipe = {
+            **dataclasses.asdict(settings),
+            "model": inputs.weights_fingerprint(model, "diffusion_model."),
+            "clip": inputs.weights_fingerprint(clip.patcher, None, clip.layer_idx),
+            "vae": inputs.weights_fingerprint(vae.patcher),
+            "images": fingerprint(photos, samples=None),
+            "captions": fingerprint(texts),
+        }
+        trained = find_finished(path, recipe)
+        if trained is None:
+            node_id = cls.hidden.unique_id
+            examples = inputs.encode_examples(
+                model, clip, vae, photos, texts, settings.resolution, _counter(len(photos), node_id)
+            )
+            try:
+                # The executor's inference mode would leave nothing to differentiate.
+                with torch.inference_mode(False), torch.enable_grad():
+                    examples = [inputs.normal(example) for example in examples]
+                    unet = training_unet(model, DTYPES[settings.precision])
+                    if gradient_checkpointing:
+                        unet.enable_gradient_checkpointing()
+                    with _Progress(settings.steps, node_id) as progress:
+                        trained = train_lora(
+                            unet, examples, settings, recipe, path, checkpoint_every, device, progress.step
+                        )
+            except torch.cuda.OutOfMemoryError as error:
+                raise torch.cuda.OutOfMemoryError(
+                    f"Training ran out of memory on the graphics card ({error}). Turn on gradient_checkpointing, set "
+                    "batch_size to 1, or lower resolution. What was learned so far is in the loras folder."
+                ) from error
+            finally:
+                unet = None
+                comfy.model_management.soft_empty_cache()
+        else:
+            logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
+        patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
+        return io.NodeOutput(patched, trained.tensors, {"loss": trained.losses}, str(Path(name)))
+
+
+def _automatic(device: torch.device) -> str:
+    """The precision that suits a device: bf16 where a GPU computes in it, else fp16 there, and fp32 elsewhere."""
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def _counter(total: int, node_id: str) -> Callable[[int], None]:
+    """Show which image is being encoded, and let Cancel through."""
+
+    def show(index: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        show_text(f"encoding image {index + 1} of {total}", node_id)
+
+    return show
+
+
+class _Progress:
+    """Step, loss and time left, on the node and in the terminal; Cancel gets through after every step."""
+
+    def __init__(self, steps: int, node_id: str) -> None:
+        self._canvas = comfy.utils.ProgressBar(steps)
+        self._terminal = tqdm(total=steps, desc="Training LoRA", disable=not comfy.utils.PROGRESS_BAR_ENABLED)
+        self._node_id = node_id
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._terminal.close()
+
+    def step(self, step: int, loss: float) -> None:
+        self._terminal.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        self._terminal.update()
+        left = tqdm.format_interval((self._terminal.total - step) / (self._terminal.format_dict["rate"] or 1))
+        show_text(f"step {step} of {self._terminal.total}, loss {loss:.4f}, {left} left", self._node_id)
+        self._canvas.update_absolute(step)
+        comfy.model_management.throw_exception_if_processing_interrupted()

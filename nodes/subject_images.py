@@ -1,0 +1,77 @@
+"""Load Subject Images: a folder of photos and their captions."""
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..training.images import to_tensor
+from ..training.subject import image_folders, read_subject
+
+
+def _folders() -> list[str]:
+    return image_folders(Path(folder_paths.get_input_directory()))
+
+
+class SubjectImages(io.ComfyNode):
+    """Load every photo of a folder in its own size, upright, with its caption."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothSubjectImages",
+            display_name="Load Subject Images",
+            category="StoryBooth",
+            description="Loads the photos of your character and their captions from one of ComfyUI's input folders.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=_folders(),
+                    display_name="folder",
+                    tooltip="The folder with the photos of your character. Put it into ComfyUI's input folder, then "
+                    "reload the page to see it here. Five to ten photos from different sides work well.",
+                ),
+                io.String.Input(
+                    "default_caption",
+                    default="",
+                    multiline=True,
+                    display_name="default caption",
+                    tooltip="The caption of photos that have none of their own in metadata.jsonl or in a .txt file. "
+                    "Left empty, the trainer's instance prompt takes its place.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "images",
+                    is_output_list=True,
+                    tooltip="The photos one by one, each upright and in its own size: what the character looks like.",
+                ),
+                io.String.Output(
+                    "captions",
+                    is_output_list=True,
+                    tooltip="One caption for each photo: the words that will call the character up.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str, default_caption: str) -> list[tuple[str, int, int]]:
+        """Tell ComfyUI to read the folder again when a file in it was added, removed or changed."""
+        files = sorted(p for p in Path(folder_paths.get_input_directory(), folder).iterdir() if p.is_file())
+        return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+
+    @classmethod
+    def execute(cls, folder: str, default_caption: str) -> io.NodeOutput:
+        if folder not in _folders():
+            raise ValueError(
+                f"folder: got {folder!r}, which is no folder with images below ComfyUI's input folder. Put your photos "
+                f"there and reload the page. Folders with images: {', '.join(_folders()) or 'none yet'}."
+            )
+        try:
+            subject = read_subject(Path(folder_paths.get_input_directory(), folder), default_caption.strip())
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(f"folder {folder!r}: {error}") from error
+        return io.NodeOutput(
+            [to_tensor(image).unsqueeze(0) for image, _ in subject],
+            [caption for _, caption in subject],
+        )

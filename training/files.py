@@ -1,0 +1,61 @@
+"""Names that stay in their folder, and files that are either whole or not there."""
+
+import os
+from pathlib import Path, PurePosixPath
+
+SUFFIX = ".safetensors"
+_REFUSED = frozenset('<>:"|?*')
+_RESERVED = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))})
+_MAX_BYTES = 180
+
+
+def file_name(name: str, socket: str) -> PurePosixPath:
+    """Turn a name such as `nupjuki` or `characters/nupjuki` into a relative path that ends in .safetensors.
+
+    Raises ValueError naming `socket` for a name that is empty, absolute, too long, climbs out with `..`, or that some
+    file system refuses.
+    """
+    parts = name.removesuffix(SUFFIX).replace("\\", "/").split("/")
+    for part in parts:
+        problem = _problem(part)
+        if problem:
+            raise ValueError(
+                f"{socket}: got {name[:100]!r}, in which {problem}. Expected a plain name, with folders if you like: "
+                "nupjuki, or characters/nupjuki."
+            )
+    return PurePosixPath(*parts[:-1], parts[-1] + SUFFIX)
+
+
+def _problem(part: str) -> str:
+    if not part:
+        return "a name is empty (is it absolute?)"
+    if part in (".", "..") or part != part.strip() or part.endswith("."):
+        return f"{part!r} is no name of a file or folder"
+    if any(c in _REFUSED or ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in part):
+        return f"{part[:100]!r} has a character that file systems refuse"
+    if part.split(".")[0].strip().upper() in _RESERVED:
+        return f"{part!r} is reserved on Windows"
+    if len(part.encode()) > _MAX_BYTES:
+        return f"a name is longer than {_MAX_BYTES} bytes"
+    return ""
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create `folder`. Raises OSError if it cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the folder {folder} cannot be made ({error.strerror}). Choose another name.") from error
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"the folder {folder} cannot be written to. Change its permissions or choose another one.")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all. Raises OSError naming it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written ({error.strerror}). Free some space or check permissions.") from error

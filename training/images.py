@@ -1,0 +1,70 @@
+"""Photos on their way into training: opened upright in RGB, resized and cropped, with SDXL's micro-conditioning."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+MIN_SIDE = 32
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """`pixels` (3, resolution, resolution) in [−1, 1]; `time_ids` (6,): SDXL's micro-conditioning
+    (original height and width, crop top and left, target height and width), all in pixels."""
+
+    pixels: torch.Tensor
+    time_ids: torch.Tensor
+
+
+def open_photo(path: Path) -> Image.Image:
+    """Open an image file upright (EXIF rotation applied) and in RGB; transparency is laid on white.
+
+    Raises ValueError naming the file if it cannot be read, or is shorter than MIN_SIDE pixels on a side.
+    """
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.has_transparency_data:
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            image = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path.name} cannot be read as an image ({error}). Repair it or take it out.") from error
+    if min(image.size) < MIN_SIDE:
+        width, height = image.size
+        raise ValueError(
+            f"{path.name} is {width}x{height} pixels, too small to learn from: "
+            f"expected at least {MIN_SIDE} on each side. Use a larger photo or take it out."
+        )
+    return image
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    """An RGB image as (height, width, 3) floats in [0, 1]."""
+    return torch.from_numpy(np.array(image, dtype=np.float32) / 255.0)
+
+
+def to_pil(image: torch.Tensor) -> Image.Image:
+    """The inverse of `to_tensor`, rounded to 8 bits a channel."""
+    return Image.fromarray((image.clamp(0, 1) * 255.0).round().to(torch.uint8).cpu().numpy())
+
+
+def prepare(image: torch.Tensor, resolution: int) -> TrainingImage:
+    """Bring one image (height, width, 3) in [0, 1] to the training resolution.
+
+    The shorter side is resized to `resolution` (Lanczos), the longer one cropped at its centre. The original size
+    of the micro-conditioning is the size before resizing.
+    """
+    height, width = image.shape[:2]
+    scale = resolution / min(height, width)
+    resized_width, resized_height = max(resolution, round(width * scale)), max(resolution, round(height * scale))
+    resized = to_pil(image).resize((resized_width, resized_height), Image.Resampling.LANCZOS)
+    top, left = (resized_height - resolution) // 2, (resized_width - resolution) // 2
+    cropped = resized.crop((left, top, left + resolution, top + resolution))
+    return TrainingImage(
+        pixels=to_tensor(cropped).permute(2, 0, 1) * 2.0 - 1.0,
+        time_ids=torch.tensor([height, width, top, left, resolution, resolution], dtype=torch.float32),
+    )

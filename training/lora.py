@@ -1,0 +1,51 @@
+"""Low-rank adapters on a UNet's attention, and the names under which every program finds them again."""
+
+import torch
+from diffusers import UNet2DConditionModel
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+
+from .settings import TargetLayers
+
+_ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}
+_ADAPTER = "default"
+
+
+def add_lora(unet: UNet2DConditionModel, rank: int, target_layers: TargetLayers, seed: int) -> None:
+    """Put fp32 adapters on `to_q`, `to_k`, `to_v` and `to_out.0` of the chosen attention layers, alpha = rank.
+
+    A is drawn with standard deviation 1 / rank from `seed`, B is zero, so the UNet's output stays the same at first
+    (report, section on DreamBooth LoRA). The global random state is left as it was.
+    """
+    modules = rf".*\.{_ATTENTION[target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
+    config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=modules)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        unet.add_adapter(config, adapter_name=_ADAPTER)
+    for parameter in lora_parameters(unet):
+        parameter.data = parameter.data.float()
+
+
+def lora_parameters(unet: UNet2DConditionModel) -> list[torch.nn.Parameter]:
+    """What `add_lora` made trainable."""
+    return [parameter for parameter in unet.parameters() if parameter.requires_grad]
+
+
+def lora_state_dict(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
+    """The adapters as fp32 CPU copies under kohya's names: `lora_unet_..._attn1_to_q.lora_down.weight` (rank, in),
+    `.lora_up.weight` (out, rank) and `.alpha`.
+
+    ComfyUI ignores peft's names for SDXL's attention with nothing but a log line; these load everywhere.
+    """
+    tensors = {}
+    for name, module in unet.named_modules():
+        if isinstance(module, LoraLayer):
+            layer = f"lora_unet_{name.replace('.', '_')}"
+            tensors[f"{layer}.lora_down.weight"] = _copy(module.lora_A[_ADAPTER].weight)
+            tensors[f"{layer}.lora_up.weight"] = _copy(module.lora_B[_ADAPTER].weight)
+            tensors[f"{layer}.alpha"] = torch.tensor(float(module.lora_alpha[_ADAPTER]))
+    return tensors
+
+
+def _copy(parameter: torch.Tensor) -> torch.Tensor:
+    return parameter.detach().to("cpu", torch.float32, copy=True).contiguous()

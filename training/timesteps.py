@@ -1,0 +1,51 @@
+"""How often each noise level is trained: the timestep distributions that the StoryBooth report compares.
+
+Every distribution is given by a variable u in (0, 1), and `t = floor(u · (T − 1))`; uniform draws t itself.
+"""
+
+import math
+
+import numpy as np
+
+TRAIN_TIMESTEPS = 1000
+BETA_A, BETA_B = 0.7, 2.0
+POWER_K = 1.8
+
+DISTRIBUTIONS = ("log_normal", "uniform", "beta", "power")
+
+
+def sample(distribution: str, count: int, rng: np.random.Generator, mu: float = -0.3, sigma: float = 1.6) -> np.ndarray:
+    """Draw `count` timesteps, integers from 0 (almost no noise) to T − 1 (all noise), shape (count,).
+
+    `log_normal` is the report's Eq. 2: u = x / (1 + x) with x ~ LogNormal(mu, sigma), so u is logit-normal.
+    `beta` is Beta(0.7, 2.0), `power` has density k·u^(k−1) with k = 1.8; `mu` and `sigma` matter to neither.
+
+    Raises ValueError for a distribution that is not in DISTRIBUTIONS.
+    """
+    if distribution == "uniform":
+        return rng.integers(0, TRAIN_TIMESTEPS, count)
+    if distribution == "log_normal":
+        x = rng.lognormal(mu, sigma, count)
+        u = 1.0 - 1.0 / (1.0 + x)
+    elif distribution == "beta":
+        u = rng.beta(BETA_A, BETA_B, count)
+    elif distribution == "power":
+        u = rng.power(POWER_K, count)
+    else:
+        raise ValueError(f"timestep_sampling: got {distribution!r}, expected one of {', '.join(DISTRIBUTIONS)}.")
+    return np.floor(u * (TRAIN_TIMESTEPS - 1)).astype(np.int64)
+
+
+def density(distribution: str, u: np.ndarray, mu: float = -0.3, sigma: float = 1.6) -> np.ndarray:
+    """The probability density of u = t / (T − 1), for u strictly between 0 and 1. Same shape as `u`."""
+    if distribution == "uniform":
+        return np.ones_like(u)
+    if distribution == "log_normal":
+        logit = np.log(u / (1 - u))
+        return np.exp(-((logit - mu) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi) * u * (1 - u))
+    if distribution == "beta":
+        norm = math.gamma(BETA_A) * math.gamma(BETA_B) / math.gamma(BETA_A + BETA_B)
+        return u ** (BETA_A - 1) * (1 - u) ** (BETA_B - 1) / norm
+    if distribution == "power":
+        return POWER_K * u ** (POWER_K - 1)
+    raise ValueError(f"timestep_sampling: got {distribution!r}, expected one of {', '.join(DISTRIBUTIONS)}.")
