@@ -197,10 +197,18 @@ class LoraTrainer(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Model.Output("model", tooltip="The model with the LoRA at strength 1: it knows your character."),
-                io.LoraModel.Output("lora", tooltip="The LoRA alone, for Save LoRA or another strength."),
-                io.LossMap.Output("loss", tooltip="The loss of every step, for Plot Loss Graph."),
-                io.String.Output("lora_name", tooltip="The file's name as Load LoRA lists it."),
+                io.Model.Output(
+                    "trained_model",
+                    display_name="model",
+                    tooltip="The model with the LoRA at strength 1: it knows your character.",
+                ),
+                io.LoraModel.Output(
+                    "lora", display_name="lora", tooltip="The LoRA alone, for Save LoRA or another strength."
+                ),
+                io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
+                io.String.Output(
+                    "saved_name", display_name="lora_name", tooltip="The file's name as Load LoRA lists it."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )

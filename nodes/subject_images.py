@@ -43,11 +43,13 @@ class SubjectImages(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     "images",
+                    display_name="images",
                     is_output_list=True,
                     tooltip="The photos one by one, each upright and in its own size: what the character looks like.",
                 ),
                 io.String.Output(
                     "captions",
+                    display_name="captions",
                     is_output_list=True,
                     tooltip="One caption for each photo: the words that will call the character up.",
                 ),
