@@ -64,9 +64,13 @@ VAE = {
 Weights = dict[str, torch.Tensor]
 
 SEED = 42
-# The last layer of every residual branch. Damped, so that seventy branches in a row add up to something of order 1.
-_BRANCH_ENDS = ("to_out.0", "ff.net.2", "proj_out", "out_layers.3", "conv2", "self_attn.out_proj", "mlp.fc2")
-_BRANCH_GAIN = 0.5
+# How much larger than its input a layer's output is, by the end of its name; 1 for all others.
+_GAINS = {
+    ("to_q", "to_k"): 1.5,  # attention that has favourites among the tokens, so that prompt and bank make a difference
+    # The last layer of a residual branch, damped: seventy branches in a row add up to something of order 1.
+    ("ff.net.2", "proj_out", "out_layers.3", "conv2", "self_attn.out_proj", "mlp.fc2"): 0.5,
+    ("out.2",): 1.7,  # behind the SiLU, which leaves 0.6 of a normalised signal: the predicted noise has size 1
+}
 
 
 class _Allocated(comfy.ops.disable_weight_init):
@@ -91,7 +95,7 @@ def _draw(shapes: dict[str, torch.Size], seed: int) -> Weights:
             weights[name] = torch.ones(shape)
         else:
             fan_in = 1 if "embedding" in layer else math.prod(shape[1:])
-            gain = _BRANCH_GAIN if layer.endswith(_BRANCH_ENDS) else 1.0
+            gain = next((gain for endings, gain in _GAINS.items() if layer.endswith(endings)), 1.0)
             bound = gain * math.sqrt(3 / fan_in)
             weights[name] = torch.rand(shape, generator=generator).mul_(2 * bound).sub_(bound)
     return weights
