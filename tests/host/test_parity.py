@@ -1,0 +1,39 @@
+"""Consistent self-attention on ComfyUI's own sampler; see parity.py."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from storybooth.workshop import host
+
+from ..conftest import HOSTS, ROOT
+
+
+@pytest.fixture(scope="module", params=host.RELEASES)
+def measured(request):
+    script = Path(__file__).with_name("parity.py")
+    command = [sys.executable, script, HOSTS / f"comfyui-{request.param}", ROOT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_switched_off_is_plain_to_the_bit(measured):
+    assert all(measured["off"].values()), measured["off"]
+
+
+def test_agrees_with_dense_masks_in_one_batch(measured):
+    assert len(measured["parity"]) == 7
+    assert max(measured["parity"].values()) < 1e-4, measured["parity"]
+
+
+def test_cond_and_uncond_may_come_in_two_calls(measured):
+    assert measured["split"]["chunks"] == 1, "ComfyUI did not split the batch"
+    assert max(measured["split"]["write"], measured["split"]["read"]) < 1e-4, measured["split"]
+
+
+def test_every_sampler_family_reads(measured):
+    assert len(measured["samplers"]) == 10
+    assert all(0.01 < change < 10 for change in measured["samplers"].values()), measured["samplers"]
