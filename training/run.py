@@ -157,7 +157,7 @@ class _Files:
             "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
             _RECIPE: json.dumps(dict(self._recipe), sort_keys=True),
             _STEP: str(len(losses)),
-            _LOSSES: json.dumps([float(f"{loss:.6g}") for loss in losses]),
+            _LOSSES: json.dumps(losses),
         }
         write_atomically(path, safetensors.torch.save(tensors, metadata))
 
