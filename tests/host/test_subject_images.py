@@ -1,0 +1,106 @@
+"""Load Subject Images through the API: what it lists, what it reads again, what it refuses."""
+
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from storybooth.workshop.client import InvalidGraphError, NodeError
+
+
+@pytest.fixture
+def folder(comfy, request):
+    """A new folder below the server's input."""
+    folder = comfy.base / "input" / request.node.name.split("[")[0]
+    folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    return folder
+
+
+def graph(folder, default_caption="a plush"):
+    return {
+        "load": {
+            "class_type": "StoryBoothSubjectImages",
+            "inputs": {"folder": folder, "default_caption": default_caption},
+        },
+        "images": {"class_type": "SaveImage", "inputs": {"images": ["load", 0], "filename_prefix": "subject"}},
+        "captions": {"class_type": "PreviewAny", "inputs": {"source": ["load", 1]}},
+    }
+
+
+def load(comfy, folder, **inputs):
+    run = comfy.run(graph(folder, **inputs))
+    images = [Image.open(io.BytesIO(content)).convert("RGB") for content in run.images("images")]
+    return images, run.outputs["captions"]["text"]
+
+
+def failure(comfy, folder):
+    with pytest.raises((NodeError, InvalidGraphError)) as caught:
+        comfy.run(graph(folder))
+    return str(caught.value)
+
+
+def test_images_keep_their_size_and_come_with_their_captions(comfy, folder):
+    exif = Image.Exif()
+    exif[0x0112] = 8  # the camera was turned: rotate by 90 degrees anticlockwise to see it upright
+    Image.new("RGB", (80, 40), "red").save(folder / "a.jpg", exif=exif)
+    Image.new("CMYK", (64, 64), (0, 0, 0, 255)).save(folder / "b.jpg")
+    Image.new("RGBA", (50, 60), (0, 0, 0, 0)).save(folder / "c.png")
+    rows = [{"file_name": "a.jpg", "text": "눕죽이, lying"}]
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (folder / "b.txt").write_text("from a file")
+    images, captions = load(comfy, folder.name)
+    assert [image.size for image in images] == [(40, 80), (64, 64), (50, 60)]
+    assert images[2].getpixel((0, 0)) == (255, 255, 255)
+    assert captions == ["눕죽이, lying", "from a file", "a plush"]
+
+
+def test_a_changed_folder_is_read_again_and_an_unchanged_one_is_not(comfy, folder):
+    Image.new("RGB", (64, 64), "red").save(folder / "a.png")
+    load(comfy, folder.name)
+    assert "load" not in comfy.run(graph(folder.name)).executed
+    Image.new("RGB", (64, 64), "blue").save(folder / "b.png")
+    assert len(load(comfy, folder.name)[0]) == 2
+    (folder / "a.txt").write_text("now with words")
+    assert load(comfy, folder.name)[1] == ["now with words", "a plush"]
+
+
+def test_folders_within_folders_are_listed_and_others_are_not(comfy, folder):
+    (folder / "anna").mkdir(exist_ok=True)
+    (folder / "empty").mkdir(exist_ok=True)
+    Image.new("RGB", (64, 64)).save(folder / "anna" / "a.webp")
+    spec = comfy.object_info("StoryBoothSubjectImages")["StoryBoothSubjectImages"]["input"]["required"]["folder"]
+    listed = spec[0] if isinstance(spec[0], list) else spec[1]["options"]
+    assert f"{folder.name}/anna" in listed
+    assert not {folder.name, f"{folder.name}/empty", "", "."} & set(listed)
+    assert len(load(comfy, f"{folder.name}/anna")[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["nowhere", "..", "../output", ".", "", "/etc"])
+def test_folders_that_are_not_listed_are_refused(comfy, name):
+    (comfy.base / "output").mkdir(exist_ok=True)
+    Image.new("RGB", (64, 64)).save(comfy.base / "output" / "secret.png")
+    assert "folder" in failure(comfy, name)
+
+
+def test_a_folder_that_has_become_empty_is_refused(comfy, folder):
+    assert folder.name in failure(comfy, folder.name)
+
+
+def test_bad_files_are_named(comfy, folder):
+    Image.new("RGB", (64, 64)).save(folder / "good.png")
+    (folder / "broken.png").write_bytes((folder / "good.png").read_bytes()[:60])
+    message = failure(comfy, folder.name)
+    assert f"folder '{folder.name}': broken.png cannot be read as an image" in message
+    (folder / "broken.png").unlink()
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    assert "dot.png is 1x1 pixels" in failure(comfy, folder.name)
+    (folder / "dot.png").unlink()
+    (folder / "metadata.jsonl").write_text('{"file_name": "good.png", "text": "x"}\nnot json\n')
+    assert "metadata.jsonl, line 2 is not JSON" in failure(comfy, folder.name)
+    (folder / "metadata.jsonl").write_text('{"file_name": "gone.png", "text": "x"}\n')
+    assert "line 1: there is no file 'gone.png'" in failure(comfy, folder.name)
+    (folder / "metadata.jsonl").unlink()
+    assert len(load(comfy, folder.name)[0]) == 1

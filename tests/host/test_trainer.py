@@ -1,0 +1,297 @@
+"""Log-Normal DreamBooth LoRA Trainer: from within (see training.py), and through the API as users run it."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors
+from conftest import HOSTS, ROOT
+from PIL import Image
+
+from storybooth.workshop import host
+from storybooth.workshop.client import CancelledError, InvalidGraphError, NodeError
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module", params=host.RELEASES)
+def measured(request, tmp_path_factory):
+    script = Path(__file__).with_name("training.py")
+    folder = tmp_path_factory.mktemp("loras")
+    command = [sys.executable, script, HOSTS / f"comfyui-{request.param}", ROOT, folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_diffusers_unet_predicts_what_comfyui_does_on_the_same_memory(measured):
+    assert measured["plain"]["difference"] < 1e-4
+    assert measured["plain"]["shared"] == 1.0
+    assert measured["base unchanged"]
+
+
+def test_text_and_latents_are_comfyuis_own(measured):
+    encoding = measured["encoding"]
+    assert encoding["text"] == encoding["pooled"] == 0.0
+    assert encoding["latent"] < 1e-5 and encoding["spread"] > 0
+    assert encoding["time_ids"] == [64, 96, 0, 16, 64, 64]
+
+
+def test_the_file_gives_the_trained_network_in_comfyui_and_in_diffusers(measured):
+    lora = measured["lora"]
+    assert lora["layers"] == lora["patched"] == 280
+    assert lora["warnings"] == []
+    assert lora["effect"] > 0.01
+    assert max(lora["ComfyUI"], lora["diffusers"]) < 1e-4
+
+
+def test_a_lora_from_upstream_is_part_of_what_is_trained(measured):
+    upstream = measured["upstream LoRA"]
+    assert upstream["difference"] < 1e-4 and upstream["trained upon"] < 1e-4
+    assert 0.5 < upstream["shared"] < 1.0
+
+
+def test_fp8_weights_are_dequantised(measured):
+    assert measured["fp8"]["dtype"] == "torch.float8_e4m3fn"
+    assert measured["fp8"]["difference"] < 1e-4
+
+
+def test_models_are_recognised_by_content(measured):
+    assert measured["fingerprints"] == {
+        "same LoRA, loaded again": True,
+        "fresh copy of the model": True,
+        "with and without LoRA": False,
+        "another LoRA": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("SD 1.5", ("model:", "BaseModel", "expected an SDXL base model")),
+        ("refiner", ("model:", "SDXLRefiner", "expected an SDXL base model")),
+        ("inpainting", ("model:", "9 input channels", "expected an SDXL base model")),
+        ("v-prediction", ("model:", "V_PREDICTION", "expected EPS")),
+        ("NaN VAE", ("vae:", "NaN for image 1", "--fp32-vae")),
+        ("alpha channel", ("images:", "4 channels", "RGB")),
+        ("precision", ("precision:", "fp8", "auto, bf16")),
+        ("resolution", ("resolution:", "100", "multiple of 8")),
+        ("learning_rate", ("learning_rate:", "nan", "more than 0")),
+        ("lora_name", ("lora_name:", "../refused", "plain name")),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_advice(measured, case, says):
+    assert [part for part in says if part not in measured["refused"][case]] == []
+
+
+def photos(comfy):
+    """Two photos with a caption each, in the folder `trainer` of the server's input."""
+    folder = comfy.base / "input" / "trainer"
+    folder.mkdir(exist_ok=True)
+    for name, colour in (("a", "navy"), ("b", "orange")):
+        Image.linear_gradient("L").convert("RGB").resize((96, 64)).save(folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(f"a blue sks plush on {colour}")
+    return "trainer"
+
+
+def graph(comfy, source=("mini", 0), **widgets):
+    """Train on two photos, then draw with the trained model."""
+    settings = {
+        "instance_prompt": "a blue sks plush",
+        "steps": STEPS,
+        "learning_rate": 1e-2,
+        "rank": 2,
+        "batch_size": 1,
+        "gradient_accumulation": 1,
+        "resolution": 64,
+        "timestep_sampling": "log_normal",
+        "mu": -0.3,
+        "sigma": 1.6,
+        "target_layers": "self_attention",
+        "precision": "auto",
+        "gradient_checkpointing": True,
+        "checkpoint_every": 50,
+        "seed": 42,
+    }
+    wires = {"model": list(source), "clip": ["mini", 1], "vae": ["mini", 2]}
+    wires |= {"images": ["photos", 0], "captions": ["photos", 1]}
+    return {
+        "mini": {"class_type": "StoryBoothMiniCheckpoint", "inputs": {}},
+        "photos": {
+            "class_type": "StoryBoothSubjectImages",
+            "inputs": {"folder": photos(comfy), "default_caption": ""},
+        },
+        "train": {"class_type": "StoryBoothLoraTrainer", "inputs": wires | settings | widgets},
+        "name": {"class_type": "PreviewAny", "inputs": {"source": ["train", 3]}},
+        **drawing("train"),
+    }
+
+
+def drawing(model):
+    sampler = {"seed": 1, "steps": 2, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "ddim_uniform", "denoise": 1.0}
+    return {
+        "words": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["mini", 1], "text": "a blue sks plush"}},
+        "latent": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "sample": {
+            "class_type": "KSampler",
+            "inputs": {"model": [model, 0], "positive": ["words", 0], "negative": ["words", 0]}
+            | {"latent_image": ["latent", 0]}
+            | sampler,
+        },
+        "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["sample", 0], "vae": ["mini", 2]}},
+        "save": {"class_type": "SaveImage", "inputs": {"images": ["decode", 0], "filename_prefix": "trainer"}},
+    }
+
+
+def load_lora(name, source=("mini", 0)):
+    """The same picture from the saved file, through ComfyUI's own loader."""
+    loader = {"model": list(source), "lora_name": name, "strength_model": 1.0}
+    return {
+        "mini": {"class_type": "StoryBoothMiniCheckpoint", "inputs": {}},
+        "lora": {"class_type": "LoraLoaderModelOnly", "inputs": loader},
+        **drawing("lora"),
+    }
+
+
+FREE_U = {"class_type": "FreeU", "inputs": {"model": ["mini", 0], "b1": 1.1, "b2": 1.2, "s1": 0.6, "s2": 0.4}}
+OTHER_WORKFLOW = {
+    "image": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+    "save": {"class_type": "PreviewImage", "inputs": {"images": ["image", 0]}},
+}
+
+
+def pixels(run):
+    (content,) = run.images("save")
+    return Image.open(io.BytesIO(content)).convert("RGB").tobytes()
+
+
+def steps_shown(run):
+    """Run to the end; return the lines of progress that the trainer showed about its steps."""
+    return [
+        event.data["text"] for event in run if event.type == "progress_text" and event.data["text"].startswith("step")
+    ]
+
+
+def loras(comfy, pattern):
+    return sorted(path.name for path in (comfy.base / "models" / "loras").rglob(pattern))
+
+
+def test_a_story_trains_once_and_its_file_is_the_model(comfy):
+    run = comfy.queue(graph(comfy, lora_name="characters/once"))
+    shown = steps_shown(run)
+    assert len(shown) == STEPS
+    assert shown[0].startswith(f"step 1 of {STEPS}, loss ") and shown[-1].endswith("left")
+    (name,) = run.outputs["name"]["text"]
+    listed = comfy.object_info("LoraLoader")["LoraLoader"]["input"]["required"]["lora_name"]
+    assert name in (listed[0] if isinstance(listed[0], list) else listed[1]["options"])
+    assert loras(comfy, "once*") == ["once.safetensors"]
+
+    seen = len(comfy.log_text())
+    assert pixels(comfy.run(load_lora(name))) == pixels(run)
+    assert "lora key not loaded" not in comfy.log_text()[seen:] and "NOT LOADED" not in comfy.log_text()[seen:]
+
+    comfy.free()
+    comfy.run(OTHER_WORKFLOW)
+    again = comfy.queue(graph(comfy, lora_name="characters/once"))
+    assert steps_shown(again) == []
+    assert "train" in again.executed
+    assert pixels(again) == pixels(run)
+
+
+def test_the_node_reports_its_losses_and_ends_with_what_it_learned(comfy):
+    nodes = graph(comfy, lora_name="losses", checkpoint_every=1)
+    nodes["plot"] = {"class_type": "LossGraphNode", "inputs": {"loss": ["train", 2], "filename_prefix": "loss"}}
+    comfy.run(nodes)
+    with safetensors.safe_open(comfy.base / "models" / "loras" / "losses.safetensors", "pt") as file:
+        assert len(json.loads(file.metadata()["storybooth_losses"])) == STEPS
+    assert loras(comfy, "losses*") == ["losses.safetensors"]
+
+
+def test_patches_of_the_model_come_out_with_it(comfy):
+    trained = comfy.run({"freeu": FREE_U, **graph(comfy, source=("freeu", 0), lora_name="freeu")})
+    loaded = comfy.run({"freeu": FREE_U, **load_lora("freeu.safetensors", source=("freeu", 0))})
+    plain = comfy.run(load_lora("freeu.safetensors"))
+    assert pixels(trained) == pixels(loaded) != pixels(plain)
+
+
+def test_cancel_keeps_what_was_learned_and_the_next_run_finishes(comfy):
+    run = comfy.queue(graph(comfy, lora_name="cancelled", steps=400))
+    with pytest.raises(CancelledError):
+        for event in run:
+            if event.type == "progress_text" and event.data["text"].startswith("step 2 "):
+                comfy.interrupt()
+    (partial,) = loras(comfy, "cancelled*")
+    assert 2 <= int(partial.split(".step")[1].split(".")[0]) < 10
+    assert pixels(comfy.run(load_lora(partial)))
+    run = comfy.run(graph(comfy, lora_name="cancelled"))
+    assert run.outputs["name"]["text"] == ["cancelled.safetensors"]
+
+
+def failure(comfy, **widgets):
+    with pytest.raises((NodeError, InvalidGraphError)) as caught:
+        comfy.run(graph(comfy, **widgets))
+    return str(caught.value)
+
+
+def test_a_file_of_another_run_is_never_overwritten(comfy):
+    comfy.run(graph(comfy, lora_name="taken"))
+    path = comfy.base / "models" / "loras" / "taken.safetensors"
+    before = path.read_bytes()
+    message = failure(comfy, lora_name="taken", seed=43, rank=3)
+    assert "lora_name: taken.safetensors exists already and was trained with other rank, seed" in message
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "C:\\out", "what?", "", "CON", "a/../../out"])
+def test_names_that_leave_the_folder_are_refused(comfy, name):
+    before = loras(comfy, "*")
+    message = failure(comfy, lora_name=name)
+    assert "lora_name: got" in message and "Expected a plain name" in message
+    assert loras(comfy, "*") == before
+
+
+@pytest.mark.parametrize(
+    "widgets",
+    [
+        {"steps": 0},
+        {"learning_rate": 5.0},
+        {"rank": 100_000},
+        {"seed": -1},
+        {"sigma": 0.0},
+        {"precision": "fp8"},
+        {"timestep_sampling": "cosine"},
+        {"target_layers": "all"},
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(comfy, widgets):
+    (name,) = widgets
+    assert name in failure(comfy, lora_name="refused", **widgets)
+    assert loras(comfy, "refused*") == []
+
+
+def test_captions_must_fit_the_images(comfy):
+    nodes = graph(comfy, lora_name="refused")
+    nodes["three"] = {"class_type": "StoryBoothSubjectImages", "inputs": {"folder": "three", "default_caption": ""}}
+    folder = comfy.base / "input" / "three"
+    folder.mkdir(exist_ok=True)
+    for index in range(3):
+        Image.new("RGB", (64, 64)).save(folder / f"{index}.png")
+    nodes["train"]["inputs"]["captions"] = ["three", 1]
+    with pytest.raises(NodeError, match="captions: got 3 for 2 images"):
+        comfy.run(nodes)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(comfy):
+    (comfy.base / "models" / "loras" / "blocked").write_text("a file, no folder")
+    run = comfy.queue(graph(comfy, lora_name="blocked/toy"))
+    with pytest.raises(NodeError, match="blocked cannot be made"):
+        assert steps_shown(run) == []
+    assert comfy.run(OTHER_WORKFLOW).images("save")
+
+
+def test_the_seed_widget_stays_as_it_is_after_a_run(comfy):
+    seed = comfy.object_info("StoryBoothLoraTrainer")["StoryBoothLoraTrainer"]["input"]["required"]["seed"]
+    assert seed[1]["control_after_generate"] is False

@@ -1,0 +1,240 @@
+"""What the trainer does with ComfyUI's own objects, measured from within.
+
+Run as a script, in a process of its own: `training.py HOST ROOT FOLDER` puts ComfyUI on sys.path, writes into FOLDER
+and prints JSON.
+"""
+
+import importlib.util
+import json
+import logging
+import sys
+from pathlib import Path
+
+HOST, ROOT, FOLDER = sys.argv[1:4]
+sys.path[0] = HOST
+sys.argv = sys.argv[:1]
+
+from comfy.cli_args import args  # noqa: E402
+
+args.cpu = True
+
+import torch  # noqa: E402
+import utils.install_util  # noqa: E402, F401 (first, as in ComfyUI's main: later 0.3.75 would find another `utils`)
+
+spec = importlib.util.spec_from_file_location(
+    "storybooth", Path(ROOT) / "__init__.py", submodule_search_locations=[ROOT]
+)
+sys.modules["storybooth"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["storybooth"])
+
+import comfy.model_patcher  # noqa: E402
+import comfy.sd  # noqa: E402
+import comfy.supported_models  # noqa: E402
+import comfy.utils  # noqa: E402
+import folder_paths  # noqa: E402
+from comfy_api.latest import _io  # noqa: E402
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel  # noqa: E402
+
+from storybooth.nodes import mini_network  # noqa: E402
+from storybooth.nodes.lora_trainer import LoraTrainer  # noqa: E402
+from storybooth.nodes.trainer_inputs import encode_examples, normal, weights_fingerprint  # noqa: E402
+from storybooth.nodes.trainer_weights import training_unet  # noqa: E402
+from storybooth.training.run import train_lora  # noqa: E402
+from storybooth.training.settings import Settings  # noqa: E402
+
+SETTINGS = Settings(steps=3, learning_rate=1e-2, gradient_accumulation=1, resolution=64)
+CPU = torch.device("cpu")
+
+folder_paths.add_model_folder_path("loras", FOLDER, is_default=True)
+LoraTrainer.hidden = _io.HiddenHolder.from_dict({_io.Hidden.unique_id: "1"})
+
+
+class Conditions:
+    """One latent of 64x96 pixels, its noise level and its text."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(3)
+        self.latent = torch.randn(1, 4, 8, 12, generator=generator)
+        self.text = torch.randn(1, 77, mini_network.UNET["context_dim"], generator=generator)
+        self.pooled = torch.randn(1, mini_network.CLIP_G["hidden_size"], generator=generator)
+        self.time_ids = torch.tensor([[64.0, 96, 0, 0, 64, 96]])
+        self.t = torch.tensor([321])
+
+
+def by_comfyui(model: comfy.model_patcher.ModelPatcher, at: Conditions) -> torch.Tensor:
+    """ComfyUI's own prediction of the noise, with all patches of `model` applied."""
+    comfy.model_management.load_models_gpu([model], force_patch_weights=True)
+    base = model.model
+    adm = base.encode_adm(
+        pooled_output=at.pooled, height=64, width=96, crop_h=0, crop_w=0, target_height=64, target_width=96, device=CPU
+    )
+    with torch.inference_mode():
+        dtype = torch.float32 if base.manual_cast_dtype is None else base.manual_cast_dtype
+        return base.diffusion_model(at.latent.to(dtype), at.t, context=at.text.to(dtype), y=adm.to(dtype)).float()
+
+
+@torch.no_grad()
+def by_diffusers(unet: UNet2DConditionModel, at: Conditions) -> torch.Tensor:
+    conditions = {"text_embeds": at.pooled, "time_ids": at.time_ids}
+    return unet(at.latent, at.t, encoder_hidden_states=at.text, added_cond_kwargs=conditions).sample
+
+
+def difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    return ((a - b).norm() / b.norm()).item()
+
+
+def shared(unet: UNet2DConditionModel, model: comfy.model_patcher.ModelPatcher) -> float:
+    """The share of the UNet's tensors that lie in ComfyUI's own memory."""
+    pointers = {weight.data_ptr() for weight in model.model.diffusion_model.state_dict().values()}
+    found = [parameter.data_ptr() in pointers for parameter in unet.parameters()]
+    return sum(found) / len(found)
+
+
+def borrow(model: comfy.model_patcher.ModelPatcher) -> UNet2DConditionModel:
+    with torch.inference_mode(False):
+        return training_unet(model, torch.float32)
+
+
+def train(model, clip, vae, images, name):
+    """Train as the node does, in ComfyUI's inference mode, and return the UNet and the LoRA."""
+    path = Path(FOLDER, f"{name}.safetensors")
+    captions = ["a blue sks plush"] * len(images)
+    examples = encode_examples(model, clip, vae, images, captions, SETTINGS.resolution, lambda index: None)
+    with torch.inference_mode(False), torch.enable_grad():
+        unet = training_unet(model, torch.float32)
+        examples = [normal(example) for example in examples]
+        recipe = {"rank": SETTINGS.rank}
+        trained = train_lora(unet, examples, SETTINGS, recipe, path, 50, CPU, lambda step, loss: None)
+    return unet, trained, path
+
+
+def apply(model, tensors):
+    patched, _ = comfy.sd.load_lora_for_models(model, None, tensors, 1.0, 0.0)
+    return patched
+
+
+class Warnings(logging.Handler):
+    """Everything that ComfyUI warns about while this is listening."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def refused(**replaced) -> str:
+    """The message with which the node refuses its inputs."""
+    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    inputs = {"model": model, "clip": clip, "vae": vae, "instance_prompt": "x", "precision": "fp32"}
+    inputs |= {"gradient_checkpointing": False, "checkpoint_every": 50, "lora_name": "refused", "steps": 1}
+    inputs |= {"resolution": 64, **replaced}
+    images = inputs.pop("images", [torch.rand(1, 64, 64, 3)])
+    try:
+        LoraTrainer.execute(images, None, **{name: [value] for name, value in inputs.items()})
+    except (ValueError, OSError) as error:
+        return str(error)
+    return "accepted"
+
+
+def other_model(family, changes, weights=None) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL of another kind: ComfyUI's class for it, without memory for its weights."""
+    config = family({**mini_network.UNET, **changes})
+    config.set_inference_dtype(torch.float32, None)
+    return comfy.model_patcher.ModelPatcher(config.get_model(weights or {}, device="meta"), CPU, CPU)
+
+
+def nan_vae() -> comfy.sd.VAE:
+    vae = mini_network.load_vae()
+    vae.first_stage_model.encoder.conv_in.weight.data.fill_(float("nan"))
+    return vae
+
+
+@torch.inference_mode()
+def measure() -> dict:
+    at = Conditions()
+    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    assert next(model.model.diffusion_model.parameters()).is_inference()
+    images = torch.randint(256, (3, 64, 96, 3), generator=torch.Generator().manual_seed(1)) / 255
+    result = {}
+
+    plain = borrow(model)
+    result["plain"] = {
+        "difference": difference(by_diffusers(plain, at), by_comfyui(model, at)),
+        "shared": shared(plain, model),
+    }
+
+    (example,) = encode_examples(model, clip, vae, images[:1], ["a plush"], 64, lambda index: None)
+    text, pooled = clip.encode_from_tokens(clip.tokenize("a plush"), return_pooled=True)
+    pixels = images[0][None, :, 16:80]
+    mode = vae.encode(pixels)[0] * model.model.latent_format.scale_factor
+    result["encoding"] = {
+        "text": difference(example.text, text[0]),
+        "pooled": difference(example.pooled, pooled[0]),
+        "latent": difference(example.latent_mean, mode),
+        "spread": example.latent_std.min().item(),
+        "time_ids": example.time_ids.tolist(),
+    }
+
+    before = {key: weight.clone() for key, weight in model.model.state_dict().items()}
+    unet, trained, path = train(model, clip, vae, images, "first")
+    result["base unchanged"] = all(torch.equal(weight, before[key]) for key, weight in model.model.state_dict().items())
+    log = Warnings()
+    logging.getLogger().addHandler(log)
+    patched = apply(model, comfy.utils.load_torch_file(str(path), safe_load=True))
+    result["lora"] = {
+        "layers": len(trained.tensors) // 3,
+        "patched": len(patched.patches),
+        "warnings": log.lines,
+        "ComfyUI": difference(by_comfyui(patched, at), by_diffusers(unet, at)),
+        "effect": difference(by_comfyui(patched, at), by_comfyui(model, at)),
+    }
+    fresh = borrow(model)
+    state_dict, alphas = StableDiffusionXLPipeline.lora_state_dict(path, unet_config=fresh.config)
+    StableDiffusionXLPipeline.load_lora_into_unet(state_dict, alphas, fresh)
+    result["lora"]["diffusers"] = difference(by_diffusers(fresh, at), by_diffusers(unet, at))
+
+    baked = borrow(patched)
+    result["upstream LoRA"] = {
+        "difference": difference(by_diffusers(baked, at), by_comfyui(patched, at)),
+        "shared": shared(baked, model),
+    }
+    second, trained, _ = train(patched, clip, vae, images, "second")
+    twice = apply(patched, trained.tensors)
+    result["upstream LoRA"]["trained upon"] = difference(by_comfyui(twice, at), by_diffusers(second, at))
+    again = apply(model, comfy.utils.load_torch_file(str(path), safe_load=True))
+    result["fingerprints"] = {
+        "same LoRA, loaded again": weights_fingerprint(again) == weights_fingerprint(patched),
+        "fresh copy of the model": weights_fingerprint(mini_network.load_model()) == weights_fingerprint(model),
+        "with and without LoRA": weights_fingerprint(model) == weights_fingerprint(patched),
+        "another LoRA": weights_fingerprint(twice) == weights_fingerprint(patched),
+    }
+
+    args.fp8_e4m3fn_unet = True
+    fp8 = mini_network.load_model()
+    args.fp8_e4m3fn_unet = False
+    result["fp8"] = {
+        "dtype": str(fp8.model_dtype()),
+        "difference": difference(by_diffusers(borrow(fp8), at), by_comfyui(fp8, at)),
+    }
+
+    models = comfy.supported_models
+    sd15 = {"context_dim": 768, "use_linear_in_transformer": False, "adm_in_channels": None, "num_classes": None}
+    refiner = {"context_dim": 1280, "adm_in_channels": 2560}
+    result["refused"] = {
+        "SD 1.5": refused(model=other_model(models.SD15, sd15)),
+        "refiner": refused(model=other_model(models.SDXLRefiner, refiner)),
+        "inpainting": refused(model=other_model(models.SDXL, {"in_channels": 9})),
+        "v-prediction": refused(model=other_model(models.SDXL, {}, {"v_pred": torch.tensor([])})),
+        "NaN VAE": refused(vae=nan_vae()),
+        "alpha channel": refused(images=[torch.rand(1, 64, 64, 4)]),
+        "precision": refused(precision="fp8"),
+        "resolution": refused(resolution=100),
+        "learning_rate": refused(learning_rate=float("nan")),
+        "lora_name": refused(lora_name="../refused"),
+    }
+    return result
+
+
+print(json.dumps(measure()))
