@@ -33,6 +33,12 @@ HOSTS = Path(os.environ.get("STORYBOOTH_HOSTS", host.HOSTS))
 
 
 @pytest.fixture(scope="session", params=host.RELEASES)
+def comfyui_folder(request: pytest.FixtureRequest) -> Path:
+    """ComfyUI's own folder, one for each release: for tests that import it in a process of their own."""
+    return HOSTS / f"comfyui-{request.param}"
+
+
+@pytest.fixture(scope="session", params=host.RELEASES)
 def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """A running ComfyUI with the pack in it, one for all tests of a release. See `workshop/client.py`."""
     base = tmp_path_factory.mktemp(f"comfyui-{request.param}")
