@@ -47,7 +47,7 @@ def install(stage: str, files: Iterable[Path]) -> None:
     if _stamp(stage) == digest:
         return
     print(f"Installing what the {stage} needs. The first time this fetches torch, which takes some minutes.")
-    pip("install", "--upgrade", *(part for file in files for part in ("-r", str(file))))
+    pip("install", *(part for file in files for part in ("-r", str(file))))
     _set_stamp(stage, digest)
 
 
@@ -82,15 +82,15 @@ def pip(*arguments: str) -> None:
 
 def python_for(comfyui_requirements: Path) -> Path:
     """Return a Python with ComfyUI's requirements and ours: the running one if it has them, else `.dev/env`'s."""
-    if _running_python_has(comfyui_requirements):
+    if running_python_has(comfyui_requirements):
         return Path(sys.executable)
     create()
     install("host", [comfyui_requirements, *PACK_REQUIREMENTS])
     return Path(sys.executable) if Path(sys.prefix).resolve() == ENV.resolve() else PYTHON
 
 
-def _running_python_has(comfyui_requirements: Path) -> bool:
-    """ComfyUI's requirements count in whatever version: who runs it with others knows why."""
+def running_python_has(comfyui_requirements: Path) -> bool:
+    """Tell whether this Python has ours, and ComfyUI's in whatever version: who runs it with others knows why."""
     try:
         from packaging.requirements import Requirement
     except ImportError:

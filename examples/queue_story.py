@@ -1,0 +1,45 @@
+"""Queue the story on a running ComfyUI that has StoryBooth, with your own photos, script and seed.
+
+    python examples/queue_story.py --photos my-dog --subject "a sks dog" --script story.txt --seed 7
+
+Needs aiohttp, which the Python of any ComfyUI has.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from workshop import ROOT
+from workshop.client import Client
+
+options = argparse.ArgumentParser(description="Queue a story on a running ComfyUI.")
+options.add_argument("--server", default="http://127.0.0.1:8188")
+options.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "api" / "nupjuki_story_mini.json")
+options.add_argument("--photos", type=Path, required=True, help="folder with photos of one subject")
+options.add_argument("--subject", default="a blue sks plush", help="what to call it: a rare word and what it is")
+options.add_argument("--script", type=Path, help="text file, one panel a line; else the story of the workflow")
+options.add_argument("--seed", type=int, default=42)
+options.add_argument("--page", type=Path, default=Path("page.png"), help="where to save the page")
+chosen = options.parse_args()
+
+graph = json.loads(chosen.workflow.read_text(encoding="utf-8"))
+inputs = {node["class_type"]: node["inputs"] for node in graph.values()}
+inputs["StoryBoothSubjectImages"]["folder"] = chosen.photos.resolve().name
+inputs["StoryBoothLoraTrainer"]["instance_prompt"] = chosen.subject
+inputs["StoryBoothLoraTrainer"]["lora_name"] = chosen.photos.resolve().name
+inputs["StoryBoothStoryboard"]["subject"] = chosen.subject
+if chosen.script:
+    inputs["StoryBoothStoryboard"]["script"] = chosen.script.read_text(encoding="utf-8")
+for node in ("StoryBoothIdentityBankWriter", "StoryBoothPanelSampler"):
+    inputs[node]["seed"] = chosen.seed
+
+with Client(chosen.server) as comfy:
+    for photo in sorted(chosen.photos.iterdir()):
+        comfy.upload(photo.name, photo.read_bytes(), subfolder=chosen.photos.resolve().name)
+    run = comfy.run(graph)
+    (saver,) = (node_id for node_id, node in graph.items() if node["class_type"] == "SaveImage")
+    chosen.page.write_bytes(run.images(saver)[0])
+print(chosen.page.resolve())

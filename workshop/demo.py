@@ -1,0 +1,102 @@
+"""The demo: photos into a real ComfyUI, the Mini story queued through its HTTP API, the page out."""
+
+import hashlib
+import json
+import shutil
+import time
+from itertools import chain, groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from . import DEV, ROOT, WorkshopError
+from .client import CancelledError, Graph, InvalidGraphError, NodeError, Run
+from .server import Server, install_pack, serve
+
+BASE = DEV / "comfy"
+"""Base directory of the demo's ComfyUI. It stays, so that LoRAs and pages of earlier demos do."""
+
+STORY = ROOT / "workflows" / "api" / "nupjuki_story_mini.json"
+SAMPLES = ROOT / "samples"
+
+_PHOTOS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}  # what the pack reads
+_CAPTIONS = {".jsonl", ".txt"}
+
+
+def run(comfyui: Path, photos: Path | None) -> None:
+    """Draw the story and print where page and LoRA are. Raises WorkshopError for foreseeable trouble."""
+    console = Console(highlight=False, soft_wrap=True)
+    folder = _bring_in(photos or _first_sample())
+    graph = _graph(folder, install_pack(BASE))
+    console.print(f"Starting ComfyUI from {comfyui}")
+    started = time.monotonic()
+    try:
+        with serve(comfyui, BASE) as comfy:
+            story = comfy.queue(graph)
+            _follow(story, graph, comfy, console)
+    except (InvalidGraphError, NodeError, CancelledError, ConnectionError) as error:
+        raise WorkshopError(f"{error}\nThe server's log: {BASE / 'comfyui.log'}") from error
+    console.print(f"Done in {time.monotonic() - started:.0f} s.")
+    for image in story.outputs[_only(graph, "SaveImage")]["images"]:
+        console.print(f"Page: {BASE / 'output' / image['subfolder'] / image['filename']}")
+    name = graph[_only(graph, "StoryBoothLoraTrainer")]["inputs"]["lora_name"]
+    console.print(f"LoRA: {BASE / 'models' / 'loras' / name}.safetensors")
+
+
+def _first_sample() -> Path:
+    return min(path for path in SAMPLES.iterdir() if path.is_dir())
+
+
+def _bring_in(photos: Path) -> Path:
+    """Copy photos and their captions into ComfyUI's input folder, replacing what an earlier demo put there."""
+    photos = photos.expanduser().resolve()
+    if not photos.is_dir():
+        raise WorkshopError(f"--photos: there is no folder {photos}.")
+    files = [file for file in sorted(photos.iterdir()) if file.suffix.lower() in _PHOTOS | _CAPTIONS]
+    if not any(file.suffix.lower() in _PHOTOS for file in files):
+        raise WorkshopError(f"--photos: {photos} holds no images ({', '.join(sorted(_PHOTOS))}).")
+    target = BASE / "input" / photos.name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in files:
+        shutil.copyfile(file, target / file.name)
+    return target
+
+
+def _graph(folder: Path, pack: Path) -> Graph:
+    """Return the Mini story with these photos, and a LoRA name that only an identical run will ask for again."""
+    graph: Graph = json.loads(STORY.read_text(encoding="utf-8"))
+    graph[_only(graph, "StoryBoothSubjectImages")]["inputs"]["folder"] = folder.name
+    training = graph[_only(graph, "StoryBoothLoraTrainer")]["inputs"]
+    digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode())
+    code = ((pack / room).rglob("*.py") for room in ("training", "nodes"))
+    for file in sorted(chain(folder.iterdir(), pack.rglob("*.safetensors"), *code)):
+        digest.update(file.name.encode() + file.read_bytes())
+    training["lora_name"] = f"demo-{digest.hexdigest()[:12]}"
+    return graph
+
+
+def _only(graph: Graph, node_type: str) -> str:
+    """Return the id of the story's only node of a type."""
+    (node_id,) = (key for key, node in graph.items() if node["class_type"] == node_type)
+    return node_id
+
+
+def _follow(story: Run, graph: Graph, comfy: Server, console: Console) -> None:
+    """Show what the server reports: a bar for the node at work, and a line for each one when it is done."""
+    names = {key: info["display_name"] for key, info in comfy.object_info().items()}
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}", markup=False))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, text="")
+        for node, events in groupby(story, lambda _: story.executed[-1] if story.executed else None):
+            since = time.monotonic()
+            title = names[graph[node]["class_type"]] if node else "Queued"
+            bar.reset(task, description=title, total=None, text="")
+            for event in events:
+                match event.type, event.data:
+                    case "progress", {"value": value, "max": maximum}:
+                        bar.update(task, completed=value, total=maximum)
+                    case "progress_text", {"text": text}:
+                        bar.update(task, text=text)
+            console.print(f"  {time.monotonic() - since:6.1f} s  {title}")
