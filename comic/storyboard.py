@@ -50,7 +50,7 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
         style: a name in `styles.STYLES`; its template is put around every prompt.
 
     Raises ValueError for a line that it does not understand, quoting it with its number, for a script without a line
-    or with hidden ones only, and for an unknown style.
+    to draw, and for an unknown style.
     """
     panels: list[Panel] = []
     candidates: list[int] = []
@@ -68,8 +68,6 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
         raise ValueError(
             "script: it is empty. Write one panel a line, such as: {subject}, reading a newspaper # Morning"
         )
-    if all(panel.hidden for panel in panels):
-        raise ValueError("script: every line is [hidden], so the page would have no panel. Take the flag off one.")
     if not any(panel.identity for panel in panels):
         for index in candidates[:IDENTITY_LINES]:
             panels[index] = replace(panels[index], identity=True)

@@ -2,21 +2,25 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .comic_page import ComicPage
 from .consistent_attention import ConsistentAttention
 from .identity_bank_files import LoadIdentityBank, SaveIdentityBank
 from .identity_bank_writer import IdentityBankWriter
 from .lora_trainer import LoraTrainer
 from .mini_checkpoint import MiniCheckpoint
 from .panel_sampler import PanelSampler
+from .storyboard import Storyboard
 from .subject_images import SubjectImages
 
 NODES: list[type[io.ComfyNode]] = [
     SubjectImages,
     MiniCheckpoint,
     LoraTrainer,
+    Storyboard,
     IdentityBankWriter,
     ConsistentAttention,
     PanelSampler,
+    ComicPage,
     SaveIdentityBank,
     LoadIdentityBank,
 ]

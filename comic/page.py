@@ -1,0 +1,158 @@
+"""The comic page: panels in a grid, with their captions."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import shorten
+
+from PIL import Image, ImageDraw
+from PIL.ImageFont import FreeTypeFont
+
+from .lettering import load_font, missing_character, wrap
+
+CAPTION_PLACES = ("below", "above", "inside, at the bottom", "inside, at the top")
+PAPER = "white"
+INK = (20, 20, 20)
+VEIL = (255, 255, 255, 215)
+"""What lies between a caption and the picture that it is written on: colour and opacity."""
+
+SMALLEST_CAPTION = 12
+WIDTH_TO_CAPTION = 24
+"""Automatic captions are a 24th of the panel's width: some 45 letters to a line."""
+
+
+@dataclass(frozen=True)
+class _Caption:
+    """A caption, broken into lines. Without lines it takes no room."""
+
+    lines: list[str]
+    font: FreeTypeFont
+    padding: int
+
+    @property
+    def line_height(self) -> int:
+        return sum(self.font.getmetrics())
+
+    @property
+    def height(self) -> int:
+        return len(self.lines) * self.line_height + 2 * self.padding if self.lines else 0
+
+    def write(self, page: Image.Image, centre: float, top: int) -> None:
+        draw = ImageDraw.Draw(page)
+        baseline = top + self.padding + self.font.getmetrics()[0]
+        for index, line in enumerate(self.lines):
+            draw.text((centre, baseline + index * self.line_height), line, INK, self.font, anchor="ms")
+
+
+def layout_page(
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+    columns: int = 3,
+    gutter: int = 24,
+    caption_place: str = CAPTION_PLACES[0],
+    caption_size: int = 0,
+    font: str = "",
+) -> Image.Image:
+    """Lay panels of one size out in a grid, in reading order.
+
+    Panels keep their pixels. A last row that is not full is centred, and there are never more columns than panels.
+    Outside the panels each row has a strip as high as its longest caption needs, or none where no panel of the row has
+    a caption. The page has a margin of one gutter.
+
+    Args:
+        images: the panels, RGB, all of one size.
+        captions: one for each panel; "" for none.
+        columns: panels side by side.
+        gutter: pixels between panels and around them.
+        caption_place: one of `CAPTION_PLACES`.
+        caption_size: size of the letters in pixels; 0 is automatic, a 24th of the panel's width and at least 12.
+        font: see `lettering.load_font`.
+
+    Returns an RGB image.
+
+    Raises ValueError, naming the parameter, for numbers out of range, captions that do not go with the images, a
+    character that the font lacks, and captions that do not fit where they should; FileNotFoundError where there is no
+    such font.
+    """
+    _check(images, captions, columns, gutter, caption_place, caption_size)
+    width, height = images[0].size
+    size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
+    cells = [
+        (image, _caption(text, load_font(font, size), font, width, max(2, size // 3)))
+        for image, text in zip(images, captions, strict=True)
+    ]
+    inside = caption_place.startswith("inside")
+    at_top = caption_place in ("above", "inside, at the top")
+    if inside:
+        _check_inside([caption for _, caption in cells], height)
+
+    columns = min(columns, len(cells))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    strips = [0 if inside else max(caption.height for _, caption in row) for row in rows]
+    page_size = (columns * (width + gutter) + gutter, sum(height + strip + gutter for strip in strips) + gutter)
+    page = Image.new("RGB", page_size, PAPER)
+
+    top = gutter
+    for row, strip in zip(rows, strips, strict=True):
+        left = (page.width - len(row) * (width + gutter) + gutter) // 2
+        panel_top = top + strip if at_top else top
+        for image, caption in row:
+            page.paste(image, (left, panel_top))
+            near_top = panel_top if inside else panel_top - caption.height
+            near_bottom = panel_top + height - (caption.height if inside else 0)
+            caption_top = near_top if at_top else near_bottom
+            if inside:
+                page.paste(VEIL[:3], (left, caption_top), Image.new("L", (width, caption.height), VEIL[3]))
+            caption.write(page, left + width / 2, caption_top)
+            left += width + gutter
+        top += height + strip + gutter
+    return page
+
+
+def _caption(text: str, lettering: FreeTypeFont, font: str, width: int, padding: int) -> _Caption:
+    """Break a caption into lines for a panel of this width, once it is sure that the font can draw it."""
+    # macOS hands over Korean and accented letters in parts, which most fonts do not have.
+    text = unicodedata.normalize("NFC", text)
+    if character := missing_character(text, lettering):
+        name = f"'{font}'" if font else "the built-in font"
+        raise ValueError(
+            f'font: {name} has no character "{character}" (U+{ord(character):04X}) for the caption "{text}". '
+            "Name a font file that has it: one in ComfyUI's models/fonts folder, or one installed on this computer."
+        )
+    return _Caption(wrap(text, lettering, width - 2 * padding), lettering, padding)
+
+
+def _check_inside(captions: Sequence[_Caption], height: int) -> None:
+    for caption in captions:
+        if caption.height > height:
+            raise ValueError(
+                f'caption_place: inside the panel, the caption "{shorten(" ".join(caption.lines), 60)}" would take '
+                f"{caption.height} of {height} pixels. Place captions below or above, or choose a smaller caption_size."
+            )
+
+
+def _check(
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+    columns: int,
+    gutter: int,
+    caption_place: str,
+    caption_size: int,
+) -> None:
+    if not images:
+        raise ValueError("images: there are none. Wire in the panels of a story.")
+    if sizes := {image.size for image in images} - {images[0].size}:
+        raise ValueError(f"images: panels of one size are expected, got {images[0].size} and {sizes.pop()}.")
+    if len(images) != len(captions):
+        raise ValueError(
+            f"images: got {len(images)}, but storyboard shows {len(captions)} panels. Wire in the images that Story "
+            "Panel Sampler drew for this storyboard: one for every line that is not [hidden]."
+        )
+    if columns < 1:
+        raise ValueError(f"columns: got {columns}, expected 1 or more.")
+    if gutter < 0:
+        raise ValueError(f"gutter: got {gutter}, expected 0 or more pixels.")
+    if caption_size < 0:
+        raise ValueError(f"caption_size: got {caption_size}, expected a size in pixels, or 0 for automatic.")
+    if caption_place not in CAPTION_PLACES:
+        raise ValueError(f"caption_place: got '{caption_place}', expected one of: {'; '.join(CAPTION_PLACES)}.")

@@ -1,0 +1,95 @@
+"""A script in, encoded prompts out."""
+
+from typing import Any
+
+from comfy.sdxl_clip import SDXLClipModel
+from comfy_api.latest import io
+
+from ..comic.stories import NUPJUKI
+from ..comic.storyboard import parse
+from ..comic.styles import NEGATIVE, STYLES
+from .sockets import Conditioning, EncodedStoryboard, StoryboardSocket
+
+
+class Storyboard(io.ComfyNode):
+    """Script to `EncodedStoryboard`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothStoryboard",
+            display_name="Storyboard",
+            category="StoryBooth",
+            description="Writes the story: one panel a line, with its picture, its caption and how it is drawn.",
+            inputs=[
+                io.Clip.Input(
+                    "clip",
+                    display_name="CLIP",
+                    tooltip="The text encoders of the SDXL checkpoint that draws the story.",
+                ),
+                io.String.Input(
+                    "script",
+                    display_name="script",
+                    multiline=True,
+                    default=NUPJUKI,
+                    tooltip="One panel a line: what it shows, then its caption after ' # '. {subject} stands for the "
+                    "character. Flags open a line: [id] for the identity images that the others take the character "
+                    "from, [hidden], [plain], [NC] for no character, [seed=7].",
+                ),
+                io.String.Input(
+                    "subject",
+                    display_name="subject",
+                    default="a blue sks plush",
+                    tooltip="Who the story is about, in the words that the LoRA was trained with. It replaces "
+                    "{subject} in the script.",
+                ),
+                io.Combo.Input(
+                    "style",
+                    display_name="style",
+                    options=list(STYLES),
+                    default="none",
+                    tooltip="How the whole story is drawn. 'none' leaves the prompts as you wrote them; "
+                    "'comic book' is the report's.",
+                ),
+                io.String.Input(
+                    "negative",
+                    display_name="negative prompt",
+                    multiline=True,
+                    default=NEGATIVE,
+                    tooltip="What no panel should show.",
+                ),
+            ],
+            outputs=[
+                StoryboardSocket.Output(
+                    "storyboard",
+                    display_name="storyboard",
+                    tooltip="The panels in order, ready for Identity Bank Writer, Story Panel Sampler and Comic Page.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, clip: Any, script: str, subject: str, style: str, negative: str) -> io.NodeOutput:
+        panels = parse(script, subject, style)
+        _require_sdxl(clip)
+        prompts = [panel.prompt for panel in panels]
+        encoded = {prompt: _encode(clip, prompt) for prompt in dict.fromkeys([*prompts, negative])}
+        positive = tuple(encoded[prompt] for prompt in prompts)
+        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative]))
+
+
+def _encode(clip: Any, text: str) -> Conditioning:
+    return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+
+def _require_sdxl(clip: Any) -> None:
+    if clip is None:
+        raise ValueError(
+            "clip: the checkpoint has no text encoders. Load a full SDXL checkpoint, or SDXL's two text encoders with "
+            "DualCLIPLoader (type sdxl)."
+        )
+    if not isinstance(clip.cond_stage_model, SDXLClipModel):
+        raise ValueError(
+            f"clip: got {type(clip.cond_stage_model).__name__}, expected SDXL's two text encoders. Wire in the CLIP of "
+            "the SDXL checkpoint that draws the story, or of StoryBooth Mini Checkpoint."
+        )
