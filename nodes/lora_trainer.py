@@ -281,7 +281,7 @@ class LoraTrainer(io.ComfyNode):
             except torch.cuda.OutOfMemoryError as error:
                 raise torch.cuda.OutOfMemoryError(
                     f"Training ran out of memory on the graphics card ({error}). Turn on gradient_checkpointing, set "
-                    "batch_size to 1, or lower resolution. What was learned so far is in the loras folder."
+                    "batch_size to 1, or lower resolution. Anything learned so far stays in the loras folder."
                 ) from error
             finally:
                 unet = None

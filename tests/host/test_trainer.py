@@ -8,20 +8,17 @@ from pathlib import Path
 
 import pytest
 import safetensors
-from conftest import HOSTS, ROOT
 from PIL import Image
 
-from storybooth.workshop import host
 from storybooth.workshop.client import CancelledError, InvalidGraphError, NodeError
 
 STEPS = 3
 
 
-@pytest.fixture(scope="module", params=host.RELEASES)
-def measured(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def measured(comfyui_folder, tmp_path_factory):
     script = Path(__file__).with_name("training.py")
-    folder = tmp_path_factory.mktemp("loras")
-    command = [sys.executable, script, HOSTS / f"comfyui-{request.param}", ROOT, folder]
+    command = [sys.executable, script, comfyui_folder, script.parents[2], tmp_path_factory.mktemp("loras")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -41,6 +41,11 @@ def test_every_step_follows_from_the_seed_alone(make_unet, examples):
     assert run(make_unet(), examples, replace(QUICK, seed=43)) != losses
 
 
+def test_the_largest_seed_of_the_canvas_works(make_unet, examples):
+    seed = 2**64 - 1
+    assert np.isfinite(run(make_unet(seed=seed), examples, replace(QUICK, steps=1, seed=seed))).all()
+
+
 def test_global_random_state_is_left_alone(make_unet, examples):
     unet = make_unet()
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
