@@ -10,20 +10,7 @@ from PIL import Image, ImageFont
 
 from storybooth.comic.lettering import load_font, missing_character, wrap
 from storybooth.comic.page import CAPTION_PLACES, layout_page
-
-
-def installed(*names: str) -> str:
-    """The first of these fonts that this computer has."""
-    for name in names:
-        try:
-            load_font(name, 20)
-        except FileNotFoundError:
-            continue
-        return name
-    raise FileNotFoundError(f"These tests need a Korean font ({', '.join(names)}): on Debian, install fonts-nanum.")
-
-
-KOREAN = installed("NanumGothic.ttf", "malgun.ttf", "AppleSDGothicNeo.ttc", "NotoSansCJK-Regular.ttc")
+from storybooth.tests.fonts import KOREAN
 
 LONG = "and then the small blue plush walked on and on through the forest until the last firefly went to sleep. " * 4
 
@@ -172,7 +159,7 @@ def test_korean_in_parts_is_put_together():
     assert layout_page(images, [whole], font=KOREAN) == layout_page(images, [parts], font=KOREAN)
 
 
-@pytest.mark.parametrize("caption", ['A forest, at night: "Hello!" (no. 7) — don\'t…', "50% & 3 + 4 = 7? #1 / _ * @"])
+@pytest.mark.parametrize("caption", ['A forest, at night: "Hello!" (no. 7) - don\'t…', "50% & 3 + 4 = 7? #1 / _ * @"])
 def test_the_built_in_font_writes_english(caption):
     assert missing_character(caption, load_font("", 20)) is None
 

@@ -1,0 +1,86 @@
+"""What the Storyboard node makes of a CLIP, measured from within.
+
+Run as a script, in a process of its own: `encoding.py HOST ROOT` puts ComfyUI on sys.path and prints JSON.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+HOST, ROOT = sys.argv[1:3]
+sys.path[0] = HOST
+sys.argv = sys.argv[:1]
+
+from comfy.cli_args import args  # noqa: E402
+
+args.cpu = True
+
+import torch  # noqa: E402
+import utils.install_util  # noqa: E402, F401 (first, as in ComfyUI's main: later 0.3.75 would find another `utils`)
+
+spec = importlib.util.spec_from_file_location(
+    "storybooth", Path(ROOT) / "__init__.py", submodule_search_locations=[ROOT]
+)
+sys.modules["storybooth"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["storybooth"])
+
+import comfy.sd  # noqa: E402
+from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer  # noqa: E402
+from comfy.sdxl_clip import SDXLRefinerClipModel, SDXLTokenizer  # noqa: E402
+
+from nodes import CLIPTextEncode  # noqa: E402
+from storybooth.nodes import mini_network  # noqa: E402
+from storybooth.nodes.storyboard import Storyboard  # noqa: E402
+
+SCRIPT = "[id] {subject}, sleeping\na house # Home\na house # Home again\n[hidden] a long story, " + "very " * 90
+
+
+class Target:
+    """What ComfyUI's CLIP wants to know about a kind of text encoder."""
+
+    def __init__(self, tokenizer, clip) -> None:
+        self.tokenizer, self.clip, self.params = tokenizer, clip, {}
+
+
+def untrained(tokenizer, model):
+    return comfy.sd.CLIP(Target(tokenizer, model), model_options=mini_network._clip_options())
+
+
+def refused(clip) -> str:
+    try:
+        Storyboard.execute(clip, SCRIPT, "a cat", "none", "")
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def same(one, other) -> bool:
+    (states, one_rest), (other_states, other_rest) = one[0], other[0]
+    return (
+        len(one) == len(other) == 1
+        and torch.equal(states, other_states)
+        and one_rest.keys() == other_rest.keys()
+        and torch.equal(one_rest["pooled_output"], other_rest["pooled_output"])
+    )
+
+
+with torch.inference_mode():
+    clip = mini_network.load_clip()
+    (storyboard,) = Storyboard.execute(clip, SCRIPT, "a cat", "comic book", "blurry").args
+    prompts = [panel.prompt for panel in storyboard.panels]
+    expected = [CLIPTextEncode().encode(clip, prompt)[0] for prompt in prompts]
+    report = {
+        "prompts": prompts,
+        "captions": [panel.caption for panel in storyboard.panels],
+        "as CLIPTextEncode": [same(*pair) for pair in zip(storyboard.positive, expected, strict=True)],
+        "negative": same(storyboard.negative, CLIPTextEncode().encode(clip, "blurry")[0]),
+        "prompts differ": not same(storyboard.positive[0], storyboard.positive[1]),
+        "encoded once": storyboard.positive[1] is storyboard.positive[2],
+        "refused": {
+            "SD 1.5": refused(untrained(SD1Tokenizer, SD1ClipModel)),
+            "refiner": refused(untrained(SDXLTokenizer, SDXLRefinerClipModel)),
+            "none": refused(None),
+        },
+    }
+print(json.dumps(report))

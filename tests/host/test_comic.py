@@ -1,0 +1,169 @@
+"""Storyboard and Comic Page in a real ComfyUI: from a script to a page, and every message on the way."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image, ImageFont
+
+from storybooth.tests.fonts import KOREAN
+from storybooth.workshop.client import InvalidGraphError, NodeError
+
+SCRIPT = "[id] {subject}, standing # A house\n[hidden] {subject}, walking # Not shown\n\na forest\n[NC] rain # Rain"
+
+
+def graph(storyboard=None, page=None, panels=3):
+    """Storyboard and Comic Page with grey panels of 96 x 64 from a core node; the other arguments are their inputs."""
+    return {
+        "mini": {"class_type": "StoryBoothMiniCheckpoint", "inputs": {}},
+        "storyboard": {
+            "class_type": "StoryBoothStoryboard",
+            "inputs": {
+                "clip": ["mini", 1],
+                "script": SCRIPT,
+                "subject": "a cat",
+                "style": "none",
+                "negative": "blurry",
+                **(storyboard or {}),
+            },
+        },
+        "panels": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 96, "height": 64, "batch_size": panels, "color": 0x4060A0},
+        },
+        "page": {
+            "class_type": "StoryBoothComicPage",
+            "inputs": {
+                "images": ["panels", 0],
+                "storyboard": ["storyboard", 0],
+                "columns": 2,
+                "gutter": 10,
+                "caption_place": "below",
+                "caption_size": 0,
+                "font": "",
+                **(page or {}),
+            },
+        },
+        "save": {"class_type": "SaveImage", "inputs": {"images": ["page", 0], "filename_prefix": "comic/page"}},
+    }
+
+
+def draw(comfy, nodes):
+    (content,) = comfy.run(nodes).images("save")
+    return numpy.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+@pytest.fixture(scope="module")
+def encoding(comfyui_folder):
+    script = Path(__file__).with_name("encoding.py")
+    command = [sys.executable, script, comfyui_folder, script.parents[2]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_prompts_are_encoded_as_clip_text_encode_does(encoding):
+    assert encoding["prompts"][0].startswith("a cat, sleeping. graphic illustration")
+    assert encoding["captions"] == ["", "Home", "Home again", ""]
+    assert encoding["as CLIPTextEncode"] == [True] * 4
+    assert encoding["negative"]
+    assert encoding["prompts differ"]
+    assert encoding["encoded once"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "came"), [("SD 1.5", "SD1ClipModel"), ("refiner", "SDXLRefinerClipModel"), ("none", "no text encoders")]
+)
+def test_a_clip_that_is_not_sdxls_is_refused(encoding, kind, came):
+    message = encoding["refused"][kind]
+    assert message.startswith("clip: ")
+    assert came in message
+    assert "SDXL" in message
+
+
+def test_a_page(comfy):
+    page = draw(comfy, graph())
+    panels = (page == (0x40, 0x60, 0xA0)).all(-1)
+    assert page.shape[1] == 2 * 106 + 10
+    assert panels.sum() == 3 * 96 * 64
+    # Two panels over one that is centred; a strip for a caption under each row, "a forest" has none.
+    assert panels[10:74, 10:106].all()
+    assert panels[10:74, 116:212].all()
+    assert panels[-100:, 63:159].sum() == 96 * 64
+    ink = (page < 100).all(-1)
+    assert ink[74:, 10:106].any()
+    assert not ink[74:110, 116:212].any()
+
+
+def test_a_hidden_line_has_no_place_on_the_page(comfy):
+    shown = SCRIPT.replace("[hidden] ", "")
+    page = draw(comfy, graph({"script": shown}, panels=4))
+    assert (page == (0x40, 0x60, 0xA0)).all(-1).sum() == 4 * 96 * 64
+    with pytest.raises(NodeError, match="images: got 3, but storyboard shows 4 panels"):
+        comfy.run(graph({"script": shown}))
+
+
+def test_only_the_storyboard_and_the_page_run_again_for_a_new_caption(comfy):
+    comfy.run(graph())
+    run = comfy.run(graph({"script": SCRIPT.replace("# Rain", "# More rain")}))
+    assert set(run.executed) == {"storyboard", "page", "save"}
+
+
+def test_a_font_of_the_fonts_folder(comfy):
+    installed = ImageFont.truetype(KOREAN).path
+    folder = comfy.base / "models" / "fonts" / "korean"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(installed, folder / f"my own{Path(KOREAN).suffix}")
+    script = {"script": SCRIPT.replace("A house", "숲속의 집")}
+    page = draw(comfy, graph(script, {"font": f"korean/my own{Path(KOREAN).suffix}"}))
+    assert (page == draw(comfy, graph(script, {"font": KOREAN}))).all()
+    with pytest.raises(NodeError, match=r'font: the built-in font has no character "숲" \(U\+C232\).*models/fonts'):
+        comfy.run(graph(script))
+
+
+@pytest.mark.parametrize(
+    ("font", "message"),
+    [
+        ("NoSuchFont.ttf", "font: no font file 'NoSuchFont.ttf' was found"),
+        ("/etc/passwd", "without its folder"),
+        ("../../outside.ttf", "without its folder"),
+        ("C:\\Windows\\Fonts\\arial.ttf", "without its folder"),
+    ],
+)
+def test_a_font_that_is_not_there(comfy, font, message):
+    with pytest.raises(NodeError, match=message) as caught:
+        comfy.run(graph(page={"font": font}))
+    assert caught.value.node_id == "page"
+
+
+@pytest.mark.parametrize(
+    ("storyboard", "message"),
+    [
+        ({"script": ""}, "script: it is empty"),
+        ({"script": "a house\n[idd] a cat"}, r'script, line 2: "\[idd\] a cat".*\[idd\] is not a flag'),
+        ({"subject": ""}, r"line 1.*`subject` is empty"),
+        ({"style": "oil"}, "style"),
+    ],
+)
+def test_a_script_that_cannot_be_read(comfy, storyboard, message):
+    with pytest.raises((NodeError, InvalidGraphError), match=message):
+        comfy.run(graph(storyboard))
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ({"columns": 0}, "columns"),
+        ({"gutter": -1}, "gutter"),
+        ({"caption_size": 9000}, "caption_size"),
+        ({"caption_place": "left"}, "caption_place"),
+    ],
+)
+def test_a_page_setting_that_cannot_be(comfy, page, name):
+    with pytest.raises((NodeError, InvalidGraphError), match=name):
+        comfy.run(graph(page=page))
