@@ -25,8 +25,12 @@ class ConsistentAttention(io.ComfyNode):
             description="Lets every picture that this model draws look at the identity images of a bank. "
             "Works with any sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="The model that wrote the bank, with the same LoRA."),
-                IdentityBankSocket.Input("bank", tooltip="From Identity Bank Writer or Load Identity Bank."),
+                io.Model.Input(
+                    "model", display_name="model", tooltip="The model that wrote the bank, with the same LoRA."
+                ),
+                IdentityBankSocket.Input(
+                    "bank", display_name="bank", tooltip="From Identity Bank Writer or Load Identity Bank."
+                ),
                 *schedule_inputs(),
             ],
             outputs=[

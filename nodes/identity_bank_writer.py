@@ -36,8 +36,12 @@ class IdentityBankWriter(io.ComfyNode):
             description="Draws the storyboard's [id] lines together and keeps their self-attention features, "
             "so that every panel can look at them.",
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model, usually with your character's LoRA in it."),
-                StoryboardSocket.Input("storyboard", tooltip="Its [id] lines become the identity images."),
+                io.Model.Input(
+                    "model", display_name="model", tooltip="An SDXL model, usually with your character's LoRA in it."
+                ),
+                StoryboardSocket.Input(
+                    "storyboard", display_name="storyboard", tooltip="Its [id] lines become the identity images."
+                ),
                 *size_inputs(),
                 *sampling_inputs(),
                 io.Int.Input(

@@ -30,9 +30,13 @@ class PanelSampler(io.ComfyNode):
             category="StoryBooth",
             description="Draws every line of the storyboard that is not [hidden], in story order.",
             inputs=[
-                io.Model.Input("model", tooltip="From Consistent Self-Attention Patch. [plain] lines leave it unread."),
-                StoryboardSocket.Input("storyboard", tooltip="The lines to draw."),
-                io.Vae.Input("vae", tooltip="Turns latents into pictures."),
+                io.Model.Input(
+                    "model",
+                    display_name="model",
+                    tooltip="From Consistent Self-Attention Patch. [plain] lines leave it unread.",
+                ),
+                StoryboardSocket.Input("storyboard", display_name="storyboard", tooltip="The lines to draw."),
+                io.Vae.Input("vae", display_name="VAE", tooltip="Turns latents into pictures."),
                 *size_inputs(),
                 *sampling_inputs(),
                 io.Int.Input(

@@ -68,16 +68,16 @@ def schedule_inputs() -> list[io.Input]:
     return [
         share(
             "strength_32",
-            "strength, coarse (1/32)",
+            "coarse strength",
             0.5,
-            "Share of each identity image that panels see at the coarse level: who is in the picture, and its shape. "
-            "0 is none, 1 is all.",
+            "Share of each identity image that panels see at the coarse level (1/32 of the picture): who is there, and "
+            "in what shape. 0 is none, 1 is all.",
         ),
         share(
             "strength_64",
-            "strength, fine (1/16)",
+            "fine strength",
             0.5,
-            "Share of each identity image that panels see at the fine level: texture, colour and detail. "
+            "Share of each identity image that panels see at the fine level (1/16): texture, colour and detail. "
             "0 is none, 1 is all.",
         ),
         step(

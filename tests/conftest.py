@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The root on sys.path (as `python -m pytest` puts it there) would let `import nodes` find the pack's folder.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
+# Everything here is small: threads that wait for each other, beside a server and a browser, would only slow it down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if importlib.util.find_spec("comfy") is not None:
     raise pytest.UsageError("ComfyUI is importable here; the unit tests must prove that they do without it.")
 
