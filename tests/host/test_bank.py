@@ -1,0 +1,216 @@
+"""Identity banks on a real ComfyUI: other samplers and sizes, saved and loaded, and every bad input answered."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from storybooth.tests.host.story import graph, upload_photos
+from storybooth.workshop.client import InvalidGraphError, NodeError
+
+SAMPLING = {"width": 64, "height": 64, "steps": 3, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal"}
+SCHEDULE = {
+    "strength_32": 0.6,
+    "strength_64": 0.4,
+    "start_step": 1,
+    "switch_step": 2,
+    "early_probability": 0.8,
+    "late_probability": 1.0,
+}
+SCRIPT = "[id] {subject} in a forest # forest\n[id] {subject} at sea # sea\na house # house"
+
+
+def story(script: str = SCRIPT) -> dict:
+    """Writer, patch and panels on Mini itself, without a trainer."""
+    nodes = {
+        "mini": ("StoryBoothMiniCheckpoint", {}),
+        "storyboard": (
+            "StoryBoothStoryboard",
+            {"clip": ["mini", 1], "script": script, "subject": "a ball", "style": "none", "negative": "blurry"},
+        ),
+        "writer": (
+            "StoryBoothIdentityBankWriter",
+            {
+                "model": ["mini", 0],
+                "storyboard": ["storyboard", 0],
+                "seed": 5,
+                "storage": "compact",
+                "bank_dtype": "fp16",
+                **SAMPLING,
+                **SCHEDULE,
+            },
+        ),
+        "patch": ("StoryBoothConsistentAttention", {"model": ["mini", 0], "bank": ["writer", 0], **SCHEDULE}),
+        "panels": (
+            "StoryBoothPanelSampler",
+            {
+                "model": ["patch", 0],
+                "storyboard": ["storyboard", 0],
+                "vae": ["mini", 2],
+                "bank": ["writer", 0],
+                "seed": 5,
+                "seed_mode": "same",
+                **SAMPLING,
+            },
+        ),
+        "save": ("SaveImage", {"images": ["panels", 0], "filename_prefix": "bank"}),
+    }
+    return {key: {"class_type": node_type, "inputs": inputs} for key, (node_type, inputs) in nodes.items()}
+
+
+def changed(nodes: dict, *, writer: dict | None = None, patch: dict | None = None, panels: dict | None = None) -> dict:
+    for name, inputs in (("writer", writer), ("patch", patch), ("panels", panels)):
+        nodes[name]["inputs"] |= inputs or {}
+    return nodes
+
+
+def pictures(run) -> list[np.ndarray]:
+    return [np.asarray(Image.open(io.BytesIO(data))) for data in run.images("save")]
+
+
+@pytest.mark.parametrize("sampling", [
+    {"sampler_name": "dpmpp_2m", "scheduler": "karras", "width": 96, "height": 64},
+    {"sampler_name": "heun", "scheduler": "sgm_uniform", "cfg": 1.0},
+    {"sampler_name": "ddim", "scheduler": "ddim_uniform", "steps": 7},
+])  # fmt: skip
+def test_other_samplers_and_sizes(comfy, sampling):
+    run = comfy.run(changed(story(), writer=sampling, panels=sampling))
+    panels = pictures(run)
+    assert [panel.shape for panel in panels] == [(64, sampling.get("width", 64), 3)] * 3
+    assert not np.array_equal(panels[0], panels[1])
+
+
+def test_panels_of_another_size_and_step_count_read_the_same_bank(comfy):
+    nodes = changed(story(), panels={"width": 96, "height": 72, "steps": 5, "scheduler": "karras"})
+    del nodes["panels"]["inputs"]["bank"]
+    assert [panel.shape for panel in pictures(comfy.run(nodes))] == [(72, 96, 3)] * 3
+
+
+def test_a_plain_line_is_drawn_as_without_a_bank(comfy):
+    nodes = story(SCRIPT.replace("a house", "[plain] a house"))
+    patched = pictures(comfy.run(nodes))
+    nodes["panels"]["inputs"]["model"] = ["mini", 0]
+    nodes["save"]["inputs"]["filename_prefix"] = "vanilla"
+    assert np.array_equal(pictures(comfy.run(nodes))[2], patched[2])
+    assert not np.array_equal(pictures(comfy.run(story()))[2], patched[2])
+
+
+def test_identity_lines_show_the_identity_images(comfy):
+    nodes = story()
+    nodes["decode"] = {"class_type": "VAEDecode", "inputs": {"samples": ["writer", 1], "vae": ["mini", 2]}}
+    nodes["identity"] = {"class_type": "SaveImage", "inputs": {"images": ["decode", 0], "filename_prefix": "identity"}}
+    run = comfy.run(nodes)
+    identity = [np.asarray(Image.open(io.BytesIO(data))).astype(int) for data in run.images("identity")]
+    for panel, image in zip(pictures(run), identity, strict=False):
+        assert np.abs(panel - image).max() <= 1, "decoded alone or as a batch"
+
+
+def test_a_saved_bank_draws_the_same_panels(comfy):
+    nodes = story()
+    nodes["keep"] = {"class_type": "StoryBoothSaveIdentityBank", "inputs": {"bank": ["writer", 0], "name": "a/ball"}}
+    before = pictures(comfy.run(nodes))
+    assert (comfy.base / "models" / "identity_banks" / "a" / "ball.safetensors").is_file()
+    listed = comfy.object_info("StoryBoothLoadIdentityBank")["StoryBoothLoadIdentityBank"]["input"]["required"]["name"]
+    (name,) = [name for name in (listed[1].get("options") or listed[0]) if "ball" in name]
+    nodes["load"] = {"class_type": "StoryBoothLoadIdentityBank", "inputs": {"name": name}}
+    for reader in ("patch", "panels"):
+        nodes[reader]["inputs"]["bank"] = ["load", 0]
+    after = pictures(comfy.run(nodes))
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+    changed(nodes, writer={"seed": 6})
+    refused(comfy, nodes, "name", "exists already")
+
+
+def refused(comfy, nodes: dict, *says: str) -> None:
+    """The graph is answered by a message with these parts, and the server lives on."""
+    with pytest.raises((NodeError, InvalidGraphError)) as caught:
+        comfy.run(nodes)
+    message = str(caught.value)
+    assert [part for part in says if part not in message] == [], message
+    assert comfy.get_json("/system_stats")
+
+
+ONLY_PLAIN = "[plain] a house\n[plain] {subject} at sea"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"writer": {"sampler_name": "warp"}}, ("sampler_name", "warp")),
+        ({"writer": {"scheduler": "warp"}}, ("scheduler", "warp")),
+        ({"writer": {"storage": "huge"}}, ("storage", "huge")),
+        ({"writer": {"bank_dtype": "fp4"}}, ("bank_dtype", "fp4")),
+        ({"writer": {"strength_32": 1.5}}, ("strength_32", "1.5")),
+        ({"writer": {"early_probability": -1}}, ("early_probability", "-1")),
+        ({"writer": {"start_step": -1}}, ("start_step", "-1")),
+        ({"writer": {"steps": 0}}, ("steps", "0")),
+        ({"writer": {"width": 100}}, ("width: got 100", "multiple of 8")),
+        ({"panels": {"height": 100}}, ("height: got 100", "multiple of 8")),
+        ({"panels": {"seed_mode": "dance"}}, ("seed_mode", "dance")),
+        ({"panels": {"width": 128}}, ("bank: its identity images are 64 x 64", "128 x 64")),
+        ({"patch": {"strength_64": 0.5}}, ("strength_64: got 0.5", "0.4", "write the bank again")),
+        ({"patch": {"start_step": 0}}, ("start_step: got 0", "at least 1")),
+        ({"patch": {"early_probability": 0.9}}, ("early_probability: got 0.9", "0.8")),
+        ({"writer": {"cfg": 1.0}}, ("bank: it was written at cfg 1", "unconditional")),
+        ({"writer": {"width": 8192, "height": 8192, "storage": "full", "steps": 1000}}, ("storage:", "GiB", "free")),
+    ],
+)
+def test_bad_input_is_answered(comfy, changes, says):
+    refused(comfy, changed(story(), **changes), *says)
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (ONLY_PLAIN, ("storyboard:", "[id]")),
+        ("", ("script", "empty")),
+        ("[wobble] a house", ("wobble", "1")),
+    ],
+)
+def test_bad_scripts_are_answered(comfy, script, says):
+    refused(comfy, story(script), *says)
+
+
+def test_one_identity_line_is_enough_and_says_so(comfy):
+    events = list(comfy.queue(story("[id] {subject} at sea\na house")))
+    assert any("one [id] line" in event.data["text"] for event in events if event.type == "progress_text")
+
+
+def test_identity_lines_that_the_bank_does_not_hold(comfy):
+    nodes = story()
+    nodes["other"] = {
+        "class_type": "StoryBoothStoryboard",
+        "inputs": {**nodes["storyboard"]["inputs"], "script": "[id] {subject} on Mars\n[id] {subject} at sea"},
+    }
+    nodes["panels"]["inputs"]["storyboard"] = ["other", 0]
+    refused(comfy, nodes, "bank: it holds other identity images", "a ball on Mars")
+
+
+def test_a_bank_of_another_lora(comfy):
+    upload_photos(comfy, "another-lora")
+    nodes = {**graph("another-lora", "another-lora"), **story()}
+    nodes["patch"]["inputs"]["model"] = ["trainer", 0]
+    del nodes["page"]
+    refused(comfy, nodes, "bank: it was written without a LoRA", "carries one")
+
+
+@pytest.mark.parametrize("name", ["/tmp/x", "../x", "a/../../x", "", "a<b", "NUL", "x" * 300])
+def test_bank_names_that_are_refused(comfy, name):
+    nodes = story()
+    nodes["keep"] = {"class_type": "StoryBoothSaveIdentityBank", "inputs": {"bank": ["writer", 0], "name": name}}
+    refused(comfy, nodes, "name")
+
+
+def test_files_that_are_no_banks(comfy):
+    folder = comfy.base / "models" / "identity_banks"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "broken.safetensors").write_bytes(b"no safetensors at all")
+    nodes = story()
+    nodes["load"] = {"class_type": "StoryBoothLoadIdentityBank", "inputs": {"name": "broken.safetensors"}}
+    nodes["patch"]["inputs"]["bank"] = ["load", 0]
+    comfy.object_info("StoryBoothLoadIdentityBank")
+    refused(comfy, nodes, "broken.safetensors", "not an identity bank")
+    nodes["load"]["inputs"]["name"] = "../../outside.safetensors"
+    refused(comfy, nodes, "name", "outside.safetensors")
