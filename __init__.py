@@ -5,13 +5,17 @@ can be used and tested without it; ComfyUI calls `comfy_entrypoint` when it load
 """
 
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from comfy_api.latest import ComfyExtension
 
 WEB_DIRECTORY = "./js"
 
 __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
 
 
-async def comfy_entrypoint():
+async def comfy_entrypoint() -> "ComfyExtension":
     """Return the pack's extension. ComfyUI reports a failure here in one line, so the traceback is logged first."""
     try:
         from .nodes import StoryBooth

@@ -7,7 +7,6 @@ features are read memory-mapped: opening a bank costs no memory until a panel re
 
 import json
 import math
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..files import write_whole
 from .bank import DTYPES, IdentityBank, Recipe, Slot
 from .schedule import COND, LEVELS, UNCOND, Layer
 
@@ -38,14 +38,7 @@ def save(bank: IdentityBank, path: Path) -> None:
         "sigmas": json.dumps(bank.sigmas),
         "tokens": json.dumps(bank.tokens),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"{path} cannot be written ({error}). Free some space or check permissions.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
 def load(path: Path) -> IdentityBank:

@@ -7,14 +7,13 @@ latest bank, and earlier ones while all together stay within a quarter of the sy
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import psutil
-import torch
 from comfy.model_patcher import ModelPatcher
 
 from ..consistency.bank import IdentityBank, Recipe
+from ..fingerprint import fingerprint
 from .sockets import Conditioning
 
 
@@ -69,32 +68,15 @@ WRITTEN = BankStore(budget=psutil.virtual_memory().total // 4)
 
 def key_of(model: ModelPatcher, recipe: Recipe, positive: Conditioning, negative: Conditioning) -> BankKey:
     """The key under which a bank of these inputs is kept."""
-    digest = blake2b(digest_size=16)
-    for tensor in _tensors([positive, negative]):
-        digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    texts = [(states, extras["pooled_output"]) for states, extras in (*positive, *negative)]
     patched = [model.model_options, model.object_patches, model.wrappers]
-    return BankKey(recipe, digest.hexdigest(), tuple(_Identity(leaf) for leaf in _objects(patched)))
-
-
-def _tensors(value: Any) -> Iterable[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    else:
-        for part in _parts(value):
-            yield from _tensors(part)
+    return BankKey(recipe, fingerprint(texts, samples=None), tuple(_Identity(leaf) for leaf in _objects(patched)))
 
 
 def _objects(value: Any) -> Iterable[Any]:
-    """The leaves of nested dicts and lists."""
+    """The leaves of nested dicts, lists and tuples."""
     if isinstance(value, dict | list | tuple):
-        for part in _parts(value):
+        for part in value.values() if isinstance(value, dict) else value:
             yield from _objects(part)
     elif value is not None:
         yield value
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list | tuple) else ()

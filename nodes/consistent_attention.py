@@ -9,7 +9,7 @@ from ..consistency.schedule import Schedule
 from .checks import require_sdxl
 from .patching import with_reader
 from .sockets import IdentityBankSocket
-from .unet import fingerprint
+from .unet import network_of
 from .widgets import schedule_inputs
 
 
@@ -54,7 +54,7 @@ class ConsistentAttention(io.ComfyNode):
 
 def require_same_network(model: ModelPatcher, bank: IdentityBank) -> None:
     """Raise ValueError where the bank was written by another network than `model`."""
-    weights, lora = fingerprint(model)
+    weights, lora = network_of(model)
     if weights != bank.recipe.model:
         raise ValueError(
             "bank: it was written by another model than the one on the model socket, whose features differ. Wire the "

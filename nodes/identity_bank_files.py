@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..consistency import bank_file
 from ..consistency.bank import IdentityBank
-from ..training.files import file_name, prepare_folder
+from ..files import file_name, prepare_folder
 from .folders import IDENTITY_BANKS
 from .progress import show_text
 from .sockets import IdentityBankSocket

@@ -18,7 +18,7 @@ from .patching import with_writer
 from .progress import show_text
 from .sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
-from .unet import bank_geometry, fingerprint
+from .unet import bank_geometry, network_of
 from .widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
 
 STORAGES = ("compact", "full")
@@ -109,7 +109,7 @@ class IdentityBankWriter(io.ComfyNode):
                 "there is nothing to write. Put [id] before one or more lines that show your character."
             )
 
-        weights, lora = fingerprint(model)
+        weights, lora = network_of(model)
         recipe = Recipe(
             model=weights,
             lora=lora,

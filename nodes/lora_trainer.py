@@ -15,7 +15,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from tqdm import tqdm
 
-from ..training.files import file_name
+from ..files import file_name
+from ..fingerprint import fingerprint
 from ..training.settings import Settings, TargetLayers
 from ..training.timesteps import DISTRIBUTIONS
 from .checks import require_option, require_sdxl
@@ -238,7 +239,7 @@ class LoraTrainer(io.ComfyNode):
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
         from ..training.loop import DTYPES
-        from ..training.run import find_finished, fingerprint, train_lora
+        from ..training.run import find_finished, train_lora
         from . import trainer_inputs as inputs
         from .trainer_weights import require_plain_weights, training_unet
 

@@ -10,9 +10,9 @@ import torch
 from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
 from comfy.model_patcher import ModelPatcher
 
+from ..fingerprint import fingerprint
 from ..training.images import prepare
 from ..training.loop import Example
-from ..training.run import fingerprint
 from ..training.unet import TIME_ID_CHANNELS
 
 Posterior = tuple[torch.Tensor, torch.Tensor]

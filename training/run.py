@@ -10,7 +10,7 @@ keeps its latest such file only, and removes it when it finishes.
 import glob
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from diffusers import UNet2DConditionModel
 
-from .files import SUFFIX, prepare_folder, write_atomically
+from ..files import SUFFIX, prepare_folder, write_whole
 from .loop import Example, train
 from .lora import add_lora, lora_state_dict
 from .settings import Settings
@@ -36,32 +36,6 @@ class TrainedLora(NamedTuple):
 
     tensors: dict[str, torch.Tensor]
     losses: list[float]
-
-
-def fingerprint(values: Iterable[Any], samples: int | None = 64) -> str:
-    """A digest of nested tuples, lists, tensors and plain values, by content.
-
-    Of each tensor its shape and about `samples` values spread over it (None: all) count, whatever its precision and
-    device; of an object that holds `weights`, as ComfyUI's adapters do, those. Functions and other objects do not.
-    """
-    digest = sha256()
-
-    def add(value: Any) -> None:
-        value = getattr(value, "weights", value)
-        if isinstance(value, torch.Tensor):
-            flat = value.detach().reshape(-1)
-            stride = max(1, flat.numel() // samples) if samples else 1
-            picked = flat[::stride].to("cpu", torch.float32).contiguous()
-            digest.update(f"{tuple(value.shape)}".encode() + picked.numpy().tobytes())
-        elif isinstance(value, tuple | list):
-            digest.update(f"[{len(value)}".encode())
-            for part in value:
-                add(part)
-        else:
-            digest.update(f"{value if value is None or isinstance(value, str | int | float) else ''!r},".encode())
-
-    add(list(values))
-    return digest.hexdigest()[:32]
 
 
 def find_finished(path: Path, recipe: Recipe) -> TrainedLora | None:
@@ -159,7 +133,8 @@ class _Files:
             _STEP: str(len(losses)),
             _LOSSES: json.dumps(losses),
         }
-        write_atomically(path, safetensors.torch.save(tensors, metadata))
+        data = safetensors.torch.save(tensors, metadata)
+        write_whole(path, lambda temporary: temporary.write_bytes(data))
 
     def _remove_unfinished(self, before: int) -> None:
         for path in self._path.parent.glob(f"{glob.escape(self._stem)}*{SUFFIX}"):

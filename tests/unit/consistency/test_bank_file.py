@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
 from storybooth.consistency.bank_file import load, save
 from storybooth.consistency.schedule import COND, UNCOND
 

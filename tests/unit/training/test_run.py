@@ -8,8 +8,9 @@ import safetensors
 import safetensors.torch
 import torch
 
+from storybooth.fingerprint import fingerprint
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
-from storybooth.training.run import find_finished, fingerprint, train_lora
+from storybooth.training.run import find_finished, train_lora
 from storybooth.training.settings import Settings
 from storybooth.training.unet import build_unet
 

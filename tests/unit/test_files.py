@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from storybooth.training.files import file_name, prepare_folder, write_atomically
+from storybooth.files import file_name, prepare_folder, write_whole
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_bad_names_are_refused_by_the_socket_they_came_through(name):
 
 
 def test_writing_replaces_whole_files_only(tmp_path):
-    write_atomically(tmp_path / "x", b"one")
-    write_atomically(tmp_path / "x", b"two")
+    write_whole(tmp_path / "x", lambda temporary: temporary.write_bytes(b"one"))
+    write_whole(tmp_path / "x", lambda temporary: temporary.write_bytes(b"two"))
     assert (tmp_path / "x").read_bytes() == b"two"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
@@ -45,7 +45,7 @@ def test_writing_replaces_whole_files_only(tmp_path):
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     (tmp_path / "x").mkdir()
     with pytest.raises(OSError, match="cannot be written"):
-        write_atomically(tmp_path / "x", b"one")
+        write_whole(tmp_path / "x", lambda temporary: temporary.write_bytes(b"one"))
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 

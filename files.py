@@ -1,7 +1,10 @@
 """Names that stay in their folder, and files that are either whole or not there."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+
+from safetensors import SafetensorError
 
 SUFFIX = ".safetensors"
 _REFUSED = frozenset('<>:"|?*')
@@ -50,12 +53,17 @@ def prepare_folder(folder: Path) -> None:
         raise OSError(f"the folder {folder} cannot be written to. Change its permissions or choose another one.")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all. Raises OSError naming it."""
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it: the file is there whole or not at all.
+
+    Raises OSError naming the file; what was there before stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
+        write(temporary)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"{path} cannot be written ({reason}). Free some space or check permissions.") from error
+    finally:
         temporary.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written ({error.strerror}). Free some space or check permissions.") from error
