@@ -8,9 +8,17 @@ from comfy_api.latest import io
 from ..training.images import to_tensor
 from ..training.subject import image_folders, read_subject
 
+_SAMPLES = Path(__file__).parents[1] / "samples"
 
-def _folders() -> list[str]:
-    return image_folders(Path(folder_paths.get_input_directory()))
+
+def _folders() -> dict[str, Path]:
+    """Every folder that can be chosen, by name: the user's below ComfyUI's input, then the samples of the pack.
+
+    A workflow cannot bring files into ComfyUI's input folder, so the samples are read from where they lie.
+    """
+    users = Path(folder_paths.get_input_directory())
+    samples = {f"storybooth samples/{name}": _SAMPLES / name for name in image_folders(_SAMPLES)}
+    return samples | {name: users / name for name in image_folders(users)}
 
 
 class SubjectImages(io.ComfyNode):
@@ -26,10 +34,11 @@ class SubjectImages(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=_folders(),
+                    options=list(_folders()),
                     display_name="folder",
                     tooltip="The folder with the photos of your character. Put it into ComfyUI's input folder, then "
-                    "reload the page to see it here. Five to ten photos from different sides work well.",
+                    "reload the page to see it here. Five to ten photos from different sides work well. The samples come "
+                    "with StoryBooth.",
                 ),
                 io.String.Input(
                     "default_caption",
@@ -59,18 +68,19 @@ class SubjectImages(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder: str, default_caption: str) -> list[tuple[str, int, int]]:
         """Tell ComfyUI to read the folder again when a file in it was added, removed or changed."""
-        files = sorted(p for p in Path(folder_paths.get_input_directory(), folder).iterdir() if p.is_file())
+        files = sorted(path for path in _folders()[folder].iterdir() if path.is_file())
         return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
 
     @classmethod
     def execute(cls, folder: str, default_caption: str) -> io.NodeOutput:
-        if folder not in _folders():
+        folders = _folders()
+        if folder not in folders:
             raise ValueError(
                 f"folder: got {folder!r}, which is no folder with images below ComfyUI's input folder. Put your photos "
-                f"there and reload the page. Folders with images: {', '.join(_folders()) or 'none yet'}."
+                f"there and reload the page. Folders with images: {', '.join(folders)}."
             )
         try:
-            subject = read_subject(Path(folder_paths.get_input_directory(), folder), default_caption.strip())
+            subject = read_subject(folders[folder], default_caption.strip())
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(f"folder {folder!r}: {error}") from error
         return io.NodeOutput(
