@@ -37,8 +37,8 @@ class SubjectImages(io.ComfyNode):
                     options=list(_folders()),
                     display_name="folder",
                     tooltip="The folder with the photos of your character. Put it into ComfyUI's input folder, then "
-                    "reload the page to see it here. Five to ten photos from different sides work well. The samples come "
-                    "with StoryBooth.",
+                    "reload the page to see it here. Five to ten photos from different sides work well. Sample photos "
+                    "come with StoryBooth.",
                 ),
                 io.String.Input(
                     "default_caption",
