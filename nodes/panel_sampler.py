@@ -175,6 +175,6 @@ def _decode(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
     if torch.isnan(image).any():
         raise ValueError(
             "vae: it returned NaN, so the picture would be black. SDXL's own VAE overflows in fp16: start ComfyUI with "
-            "--bf16-vae or --fp32-vae, or load sdxl_vae_fp16_fix.safetensors with Load VAE."
+            "--bf16-vae or --fp32-vae, or load sdxl-vae-fp16-fix with Load VAE."
         )
     return image
