@@ -6,12 +6,13 @@ if sys.version_info < (3, 11):  # noqa: UP036 - older Pythons come this far and 
     sys.exit("StoryBooth needs Python 3.11 or newer; this is Python " + sys.version.split()[0] + ".")
 
 import argparse
+import os
 import subprocess
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # an embedded Python does not do this by itself
 
-from workshop import ROOT, WorkshopError, browser, environment, host
+from workshop import PATIENT, ROOT, WorkshopError, browser, environment, host
 
 
 def demo(photos: Path | None) -> int:
@@ -39,7 +40,7 @@ def test(pytest_arguments: list[str]) -> int:
         ("ruff", "check", str(ROOT)),
         ("pytest", *tests),
     ):
-        if code := subprocess.call([str(environment.PYTHON), "-m", module, *arguments]):
+        if code := subprocess.call([str(environment.PYTHON), "-m", module, *arguments], env=PATIENT | os.environ):
             return code
     return 0
 

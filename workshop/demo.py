@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +18,6 @@ BASE = DEV / "comfy"
 """Base directory of the demo's ComfyUI. It stays, so that LoRAs and pages of earlier demos do."""
 
 STORY = ROOT / "workflows" / "api" / "nupjuki_story_mini.json"
-SAMPLES = ROOT / "samples"
 
 _PHOTOS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}  # what the pack reads
 _CAPTIONS = {".jsonl", ".txt"}
@@ -27,7 +26,7 @@ _CAPTIONS = {".jsonl", ".txt"}
 def run(comfyui: Path, photos: Path | None) -> None:
     """Draw the story and print where page and LoRA are. Raises WorkshopError for foreseeable trouble."""
     console = Console(highlight=False, soft_wrap=True)
-    folder = _bring_in(photos or _first_sample())
+    folder = photos and _bring_in(photos)
     graph = _graph(folder, install_pack(BASE))
     console.print(f"Starting ComfyUI from {comfyui}")
     started = time.monotonic()
@@ -42,10 +41,6 @@ def run(comfyui: Path, photos: Path | None) -> None:
         console.print(f"Page: {BASE / 'output' / image['subfolder'] / image['filename']}")
     name = graph[_only(graph, "StoryBoothLoraTrainer")]["inputs"]["lora_name"]
     console.print(f"LoRA: {BASE / 'models' / 'loras' / name}.safetensors")
-
-
-def _first_sample() -> Path:
-    return min(path for path in SAMPLES.iterdir() if path.is_dir())
 
 
 def _bring_in(photos: Path) -> Path:
@@ -64,14 +59,19 @@ def _bring_in(photos: Path) -> Path:
     return target
 
 
-def _graph(folder: Path, pack: Path) -> Graph:
-    """Return the Mini story with these photos, and a LoRA name that only an identical run will ask for again."""
+def _graph(photos: Path | None, pack: Path) -> Graph:
+    """Return the Mini story with these photos, or the samples that it names itself.
+
+    Its LoRA's name comes from all that shapes the LoRA, so only an identical run asks for the same file again.
+    """
     graph: Graph = json.loads(STORY.read_text(encoding="utf-8"))
-    graph[_only(graph, "StoryBoothSubjectImages")]["inputs"]["folder"] = folder.name
+    if photos:
+        graph[_only(graph, "StoryBoothSubjectImages")]["inputs"]["folder"] = photos.name
     training = graph[_only(graph, "StoryBoothLoraTrainer")]["inputs"]
     digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode())
-    code = ((pack / room).rglob("*.py") for room in ("training", "nodes"))
-    for file in sorted(chain(folder.iterdir(), pack.rglob("*.safetensors"), *code)):
+    folders = [pack / "nodes", pack / "training", pack / "samples", *([photos] if photos else [])]
+    files = {file for folder in folders for file in folder.rglob("*") if file.is_file()}
+    for file in sorted(files | set(pack.rglob("*.safetensors"))):
         digest.update(file.name.encode() + file.read_bytes())
     training["lora_name"] = f"demo-{digest.hexdigest()[:12]}"
     return graph
@@ -99,4 +99,5 @@ def _follow(story: Run, graph: Graph, comfy: Server, console: Console) -> None:
                         bar.update(task, completed=value, total=maximum)
                     case "progress_text", {"text": text}:
                         bar.update(task, text=text)
-            console.print(f"  {time.monotonic() - since:6.1f} s  {title}")
+            if node:
+                console.print(f"  {time.monotonic() - since:6.1f} s  {title}")

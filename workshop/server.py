@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import ROOT, WorkshopError
+from . import PATIENT, ROOT, WorkshopError
 from .client import Client
 
 _BOOT_SECONDS = 300
@@ -69,7 +69,7 @@ def serve(comfyui: Path, base: Path, python: str = sys.executable) -> Iterator[S
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+            env=PATIENT | os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
         )
     try:
         _wait_until_up(process, url, log)

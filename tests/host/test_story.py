@@ -1,0 +1,111 @@
+"""The whole story on a real ComfyUI: by hand, through the example script, and through the demo."""
+
+import io
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import safetensors
+from PIL import Image
+
+from storybooth.tests.host.story import graph, photo, upload_photos
+from storybooth.workshop import ROOT, WorkshopError, demo, host
+
+
+def test_photos_become_a_page_with_every_event_on_the_way(comfy):
+    upload_photos(comfy, "by-hand")
+    run = comfy.queue(graph("by-hand", "by-hand"))
+    events = list(run)
+    (page,) = run.images("save")
+    assert Image.open(io.BytesIO(page)).width > 2 * 64
+    with safetensors.safe_open(comfy.base / "models" / "loras" / "by-hand.safetensors", "pt") as lora:
+        assert lora.metadata()["ss_output_name"] == "by-hand"
+
+    panels = [event.data for event in events if event.type == "storybooth.panel"]
+    assert [panel["index"] for panel in panels] == [None, 0, 1, 2]
+    assert {panel["node"] for panel in panels} == {"panels"}
+    assert Image.open(io.BytesIO(comfy.download(panels[-1]["image"]))).size == (64, 64)
+    texts = [event.data for event in events if event.type == "progress_text"]
+    assert any(text["node"] == "trainer" and "loss" in text["text"] for text in texts)
+
+
+def test_only_what_a_new_caption_touches_runs_again(comfy):
+    upload_photos(comfy, "again")
+    nodes = graph("again", "again")
+    comfy.run(nodes)
+    comfy.run(
+        {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        }
+    )
+    before = (comfy.base / "models" / "loras" / "again.safetensors").stat()
+    nodes["storyboard"]["inputs"]["script"] += ", alone"
+    events = list(comfy.queue(nodes))
+    assert (comfy.base / "models" / "loras" / "again.safetensors").stat().st_mtime_ns == before.st_mtime_ns
+    steps = Counter(event.data["node"] for event in events if event.type == "progress")
+    assert steps["trainer"] == steps["writer"] == 0
+    assert steps["panels"] > 0
+
+
+def test_the_example_script_queues_a_story(comfy, tmp_path):
+    photos = tmp_path / "a-ball"
+    photos.mkdir()
+    (photos / "0.png").write_bytes(photo(0))
+    workflow, script, page = tmp_path / "story.json", tmp_path / "script.txt", tmp_path / "page.png"
+    workflow.write_text(json.dumps(graph("none", "none")))
+    script.write_text("[id] {subject} on the moon # on the moon\n[id] {subject} on Mars # on Mars\n")
+    command = [sys.executable, str(ROOT / "examples" / "queue_story.py"), "--server", comfy.url]
+    command += ["--workflow", workflow, "--photos", photos, "--subject", "a blue sks ball"]
+    command += ["--script", script, "--seed", "9", "--page", page]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(page)
+    assert Image.open(page).width > 2 * 64
+    assert (comfy.base / "models" / "loras" / "a-ball.safetensors").is_file()
+
+
+@pytest.fixture
+def small_demo(tmp_path, monkeypatch):
+    """The demo with a small story and a base directory of its own."""
+    monkeypatch.setattr(demo, "BASE", tmp_path / "comfy")
+    monkeypatch.setattr(demo, "STORY", tmp_path / "story.json")
+    demo.STORY.write_text(json.dumps(graph("none", "none")))
+    photos = tmp_path / "balls"
+    photos.mkdir()
+    (photos / "0.png").write_bytes(photo(0))
+    return photos
+
+
+def made(capsys):
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if line[:4] in ("Page", "LoRA"))
+    return lines["Page"], lines["LoRA"]
+
+
+ON_THE_NEWEST = pytest.mark.parametrize("comfyui_folder", [host.NEWEST], indirect=True)
+
+
+@ON_THE_NEWEST
+def test_the_demo_prints_where_page_and_lora_are(comfyui_folder, small_demo, capsys):
+    demo.run(comfyui_folder, small_demo)
+    page, lora = made(capsys)
+    assert Image.open(page).width > 2 * 64
+    (small_demo / "0.txt").write_text("a ball with a caption")
+    demo.run(comfyui_folder, small_demo)
+    other_page, other_lora = made(capsys)
+    assert other_page != page
+    assert other_lora != lora, "other captions, other LoRA"
+
+
+@ON_THE_NEWEST
+def test_the_demo_says_what_is_wrong_with_the_photos(comfyui_folder, small_demo):
+    with pytest.raises(WorkshopError, match="there is no folder"):
+        demo.run(comfyui_folder, small_demo / "missing")
+    (small_demo / "empty").mkdir()
+    with pytest.raises(WorkshopError, match="holds no images"):
+        demo.run(comfyui_folder, small_demo / "empty")
+    (small_demo / "0.png").write_bytes(b"not an image")
+    with pytest.raises(WorkshopError, match=r"0\.png[\s\S]*log"):
+        demo.run(comfyui_folder, small_demo)
