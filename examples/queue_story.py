@@ -37,7 +37,7 @@ for node in ("StoryBoothIdentityBankWriter", "StoryBoothPanelSampler"):
     inputs[node]["seed"] = chosen.seed
 
 with Client(chosen.server) as comfy:
-    for photo in sorted(chosen.photos.iterdir()):
+    for photo in filter(Path.is_file, chosen.photos.iterdir()):  # and their captions, if there are files of them
         comfy.upload(photo.name, photo.read_bytes(), subfolder=chosen.photos.resolve().name)
     run = comfy.run(graph)
     (saver,) = (node_id for node_id, node in graph.items() if node["class_type"] == "SaveImage")

@@ -54,6 +54,7 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     photos = tmp_path / "a-ball"
     photos.mkdir()
     (photos / "0.png").write_bytes(photo(0))
+    (photos / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "a blue sks ball on sand"}\n')
     workflow, script, page = tmp_path / "story.json", tmp_path / "script.txt", tmp_path / "page.png"
     workflow.write_text(json.dumps(graph("none", "none")))
     script.write_text("[id] {subject} on the moon # on the moon\n[id] {subject} on Mars # on Mars\n")
@@ -65,6 +66,7 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     assert done.stdout.strip() == str(page)
     assert Image.open(page).width > 2 * 64
     assert (comfy.base / "models" / "loras" / "a-ball.safetensors").is_file()
+    assert (comfy.base / "input" / "a-ball" / "metadata.jsonl").is_file()
 
 
 @pytest.fixture
