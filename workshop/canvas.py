@@ -1,0 +1,21 @@
+"""ComfyUI's canvas in a browser, ready to be driven."""
+
+from playwright.sync_api import Page
+
+_READY = """() => !!(
+    window.app?.extensionManager?.workflow?.activeWorkflow
+    && window.LiteGraph?.registered_node_types["StoryBoothPanelSampler"]
+)"""
+
+
+def open_canvas(page: Page, url: str, nodes2: bool = False) -> None:
+    """Open a server's canvas and wait until it can be used; `nodes2` turns Nodes 2.0 on."""
+    settings = {"Comfy.VueNodes.Enabled": nodes2, "Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
+    page.request.post(f"{url}/settings", data=settings)
+    page.goto(url)
+    wait_for_canvas(page)
+
+
+def wait_for_canvas(page: Page) -> None:
+    """Wait until nodes are registered and a workflow is open, as after a reload."""
+    page.wait_for_function(_READY)
