@@ -1,0 +1,35 @@
+"""The sample photos: as many and as small as promised, and what `samples/draw.py` draws."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SAMPLES = Path(__file__).resolve().parents[3] / "samples"
+CAPTIONS = {"blue_plush": "a blue sks plush", "red_robot": "a red sks robot"}
+
+
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_ten_small_square_photos_with_captions(name):
+    photos = sorted((SAMPLES / name).glob("*.jpg"))
+    assert [photo.name for photo in photos] == [f"{index:02d}.jpg" for index in range(10)]
+    assert all(photo.stat().st_size < 60_000 for photo in photos)
+    assert {Image.open(photo).size for photo in photos} == {(512, 512)}
+    lines = (SAMPLES / name / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [{"file_name": p.name, "text": CAPTIONS[name]} for p in photos]
+
+
+def test_they_can_be_drawn_anew(tmp_path):
+    subprocess.run(
+        [sys.executable, SAMPLES / "draw.py", "--size", "32", "--output", tmp_path], check=True, capture_output=True
+    )
+    for name in CAPTIONS:
+        for photo in (SAMPLES / name).glob("*.jpg"):
+            shipped = Image.open(photo).convert("RGB").resize((32, 32), Image.Resampling.BOX)
+            anew = Image.open(tmp_path / name / photo.name).convert("RGB")
+            difference = np.abs(np.asarray(shipped, np.float32) - np.asarray(anew, np.float32)).mean()
+            assert difference < 12, f"{name}/{photo.name}"
