@@ -40,7 +40,8 @@ def test(pytest_arguments: list[str]) -> int:
         ("ruff", "check", str(ROOT)),
         ("pytest", *tests),
     ):
-        if code := subprocess.call([str(environment.PYTHON), "-m", module, *arguments], env=PATIENT | os.environ):
+        code = subprocess.call([str(environment.PYTHON), "-m", module, *arguments], env=PATIENT | os.environ)
+        if code != 0:
             return code
     return 0
 
