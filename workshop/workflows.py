@@ -86,7 +86,7 @@ def _story(
     }
     nodes = {
         **sources,
-        "3": Node("StoryBoothSubjectImages", (20, 560), (320, 180), {"folder": settings["folder"]}),
+        "3": Node("StoryBoothSubjectImages", (20, 600), (320, 180), {"folder": settings["folder"]}),
         "4": Node(
             "StoryBoothLoraTrainer",
             (410, _TOP),
@@ -170,7 +170,7 @@ STORIES = (
             "1": Node(
                 "CheckpointLoaderSimple", (20, _TOP), (320, 130), {"ckpt_name": _CHECKPOINT["name"]}, model=_CHECKPOINT
             ),
-            "2": Node("VAELoader", (20, 430), (320, 90), {"vae_name": _VAE["name"]}, model=_VAE),
+            "2": Node("VAELoader", (20, 440), (320, 90), {"vae_name": _VAE["name"]}, model=_VAE),
         },
         model="1",
         vae=["2", 0],

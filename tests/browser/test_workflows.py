@@ -1,35 +1,127 @@
-"""The templates on the real canvas: every node is there, and what the canvas exports is the API twin."""
+"""The shipped workflows on the real canvas: they open whole, export their API twin, lie tidy, and draw the page."""
 
 import json
+from itertools import combinations
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
-from storybooth.workshop import ROOT
-from storybooth.workshop.canvas import open_canvas
+from storybooth.workshop.canvas import open_canvas, wait_for_canvas
 
-STORIES = [path.stem for path in sorted((ROOT / "workflows").glob("*.json"))]
+FOLDER = "whatever-name"
+"""Where tests/conftest.py puts the pack; the template browser lists workflows under it."""
 
-_EXPORT = """async (workflow) => {
-    await app.loadGraphData(workflow);
-    const types = app.graph.nodes.filter((node) => !node.isVirtualNode).map((node) => node.type);
-    const missing = types.filter((type) => !LiteGraph.registered_node_types[type]);
-    return { missing, prompt: (await app.graphToPrompt()).output };
-}"""
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+MINI, SDXL = "nupjuki_story_mini", "nupjuki_story_sdxl"
 
-
-def test_both_stories_ship():
-    assert STORIES == ["nupjuki_story_mini", "nupjuki_story_sdxl"]
+MODELS = {
+    "sd_xl_base_1.0.safetensors": "checkpoints",
+    "sdxl.vae.safetensors": "vae",
+}
 
 
-@pytest.mark.parametrize("nodes2", [False, True])
-@pytest.mark.parametrize("story", STORIES)
-def test_the_canvas_exports_the_api_twin(comfy, page, story, nodes2):
+def read(path):
+    return json.loads((WORKFLOWS / path).read_text(encoding="utf-8"))
+
+
+def open_template(page, name):
+    """Choose a workflow in the template browser, and wait until its nodes are on the canvas."""
+    page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.get_by_text(FOLDER, exact=True).last.click()
+    page.get_by_text(name, exact=True).first.click()
+    page.wait_for_function("() => app.rootGraph.nodes.some((node) => node.type === 'StoryBoothComicPage')")
+    return read(f"{name}.json")
+
+
+def test_the_template_browser_lists_both_with_thumbnails(comfy):
+    assert sorted(comfy.get_json("/api/workflow_templates")[FOLDER]) == [MINI, SDXL]
+    for name in (MINI, SDXL):
+        assert comfy.get(f"/api/workflow_templates/{FOLDER}/{name}.jpg").startswith(b"\xff\xd8\xff")
+
+
+def test_no_other_folder_hides_the_workflows():
+    """ComfyUI serves the first of these folders that exists as the pack's templates, and no other."""
+    others = ("example_workflows", "example", "examples", "workflow")
+    assert [name for name in others if (WORKFLOWS.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
+@pytest.mark.parametrize("name", [MINI, SDXL])
+def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, nodes2):
     open_canvas(page, comfy.url, nodes2)
-    workflow = json.loads((ROOT / "workflows" / f"{story}.json").read_text(encoding="utf-8"))
-    exported = page.evaluate(_EXPORT, workflow)
-    assert exported["missing"] == []
-    nodes = {
-        key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in exported["prompt"].items()
-    }
-    twin = json.loads((ROOT / "workflows" / "api" / f"{story}.json").read_text(encoding="utf-8"))
-    assert nodes == {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in twin.items()}
+    workflow = open_template(page, name)
+    types = page.evaluate("app.rootGraph.nodes.map((node) => node.type)")
+    assert sorted(types) == sorted(node["type"] for node in workflow["nodes"])
+    assert [t for t in types if not page.evaluate("(t) => t in LiteGraph.registered_node_types", t)] == []
+    exported = page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)")
+    assert json.loads(exported) == read(f"api/{name}.json")
+
+
+@pytest.mark.parametrize("name", [MINI, SDXL])
+def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
+    twin = read(f"api/{name}.json")
+    for key, node in twin.items():
+        required = comfy.object_info(node["class_type"])[node["class_type"]]["input"].get("required", {})
+        assert required.keys() <= node["inputs"].keys(), key
+
+
+@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
+@pytest.mark.parametrize("name", [MINI, SDXL])
+def test_nothing_overlaps_and_every_node_lies_in_a_stage(comfy, page, name, nodes2):
+    open_canvas(page, comfy.url, nodes2)
+    open_template(page, name)
+    page.wait_for_timeout(1000)  # Nodes 2.0 measures its nodes once they are drawn
+    boxes = page.evaluate("app.rootGraph.nodes.map((node) => [`${node.id} ${node.type}`, ...node.getBounding()])")
+    groups = page.evaluate("app.rootGraph.groups.map((group) => [...group.pos, ...group.size])")
+    assert len(groups) == 7
+    assert [(a[0], b[0]) for a, b in combinations(boxes, 2) if overlap(a[1:], b[1:])] == []
+    assert [box[0] for box in boxes if sum(inside(box[1:], group) for group in groups) != 1] == []
+
+
+def overlap(a, b):
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
+
+
+def inside(box, group):
+    x, y, width, height = group
+    return x <= box[0] and y <= box[1] and box[0] + box[2] <= x + width and box[1] + box[3] <= y + height
+
+
+def test_the_canvas_offers_the_models_that_sdxl_needs(comfy, page):
+    open_canvas(page, comfy.url)
+    workflow = open_template(page, SDXL)
+    offered = [model for node in workflow["nodes"] for model in node["properties"].get("models", [])]
+    assert {model["name"]: model["directory"] for model in offered} == MODELS
+    assert [m for m in offered if not m["url"].startswith("https://huggingface.co/") or m["name"] not in m["url"]] == []
+    page.get_by_text("View details").click()
+    for name in MODELS:
+        expect(page.get_by_text(name).first).to_be_visible()
+    expect(page.get_by_role("button", name="Download", exact=True)).to_have_count(len(MODELS))
+
+
+@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
+def test_run_draws_the_page_and_fills_the_strip(comfy, page, nodes2):
+    """As shipped. The second time everything comes from ComfyUI's cache, and the strip must fill all the same."""
+    open_canvas(page, comfy.url, nodes2)
+    open_template(page, MINI)
+    shown = [panel["caption"] for panel in panels_of_the_story()]
+    page.evaluate("window.done = new Promise((resolve) => app.api.addEventListener('execution_success', resolve))")
+    page.get_by_role("button", name="Run", exact=True).click()
+    pictures = page.locator(".storybooth-strip a")
+    expect(pictures).to_have_count(len(shown), timeout=400_000)
+    page.evaluate("window.done")
+    assert [link.get_attribute("title") for link in pictures.all()] == [f"{i + 1}. {c}" for i, c in enumerate(shown)]
+    assert list((comfy.base / "output" / "storybooth").glob(f"{MINI}_*.png"))
+    page.reload()
+    wait_for_canvas(page)
+    expect(pictures).to_have_count(len(shown))
+    loaded = "(links) => links.every((link) => link.firstChild.complete && link.firstChild.naturalWidth === 192)"
+    page.wait_for_function(f"() => ({loaded})([...document.querySelectorAll('.storybooth-strip a')])")
+
+
+def panels_of_the_story():
+    """The lines of the shipped script that are shown, read without the pack's own parser."""
+    (node,) = (node for node in read(f"api/{MINI}.json").values() if node["class_type"] == "StoryBoothStoryboard")
+    lines = node["inputs"]["script"].splitlines()
+    return [{"caption": line.split(" # ")[1].strip()} for line in lines if "[hidden]" not in line]
