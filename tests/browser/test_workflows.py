@@ -97,7 +97,7 @@ def test_the_canvas_offers_the_models_that_sdxl_needs(comfy, page):
     page.get_by_text("View details").click()
     for name in MODELS:
         expect(page.get_by_text(name).first).to_be_visible()
-    expect(page.get_by_role("button", name="Download", exact=True)).to_have_count(len(MODELS))
+    expect(page.get_by_text("Download", exact=True)).to_have_count(len(MODELS))
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])

@@ -58,7 +58,7 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     workflow, script, page = tmp_path / "story.json", tmp_path / "script.txt", tmp_path / "page.png"
     workflow.write_text(json.dumps(graph("none", "none")))
     script.write_text("[id] {subject} on the moon # on the moon\n[id] {subject} on Mars # on Mars\n")
-    command = [sys.executable, str(ROOT / "examples" / "queue_story.py"), "--server", comfy.url]
+    command = [sys.executable, str(ROOT / "scripts" / "queue_story.py"), "--server", comfy.url]
     command += ["--workflow", workflow, "--photos", photos, "--subject", "a blue sks ball"]
     command += ["--script", script, "--seed", "9", "--page", page]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

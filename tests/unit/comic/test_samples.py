@@ -27,9 +27,13 @@ def test_they_can_be_drawn_anew(tmp_path):
     subprocess.run(
         [sys.executable, SAMPLES / "draw.py", "--size", "32", "--output", tmp_path], check=True, capture_output=True
     )
-    for name in CAPTIONS:
-        for photo in (SAMPLES / name).glob("*.jpg"):
-            shipped = Image.open(photo).convert("RGB").resize((32, 32), Image.Resampling.BOX)
-            anew = Image.open(tmp_path / name / photo.name).convert("RGB")
-            difference = np.abs(np.asarray(shipped, np.float32) - np.asarray(anew, np.float32)).mean()
-            assert difference < 12, f"{name}/{photo.name}"
+    shipped = [photo for name in CAPTIONS for photo in sorted((SAMPLES / name).glob("*.jpg"))]
+    anew = [colours(tmp_path / photo.relative_to(SAMPLES)) for photo in shipped]
+    for index, photo in enumerate(shipped):
+        distances = [np.abs(colours(photo) - other).mean() for other in anew]
+        assert np.argmin(distances) == index and distances[index] < 15, photo
+
+
+def colours(photo):
+    """A picture's colours on a 4 x 4 grid: small pictures are too rough to compare pixel by pixel."""
+    return np.asarray(Image.open(photo).convert("RGB").resize((4, 4), Image.Resampling.BOX), np.float32)

@@ -1,6 +1,6 @@
 """Queue the story on a running ComfyUI that has StoryBooth, with your own photos, script and seed.
 
-    python examples/queue_story.py --photos my-dog --subject "a sks dog" --script story.txt --seed 7
+    python scripts/queue_story.py --photos my-dog --subject "a sks dog" --script story.txt --seed 7
 
 Needs aiohttp, which the Python of any ComfyUI has.
 """
