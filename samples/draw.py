@@ -1,4 +1,4 @@
-"""Draw the sample photos anew: `python samples/draw.py`. Needs numpy and Pillow; takes a few minutes.
+"""Draw the sample photos anew: `python samples/draw.py`. Needs numpy and Pillow; takes a quarter of an hour.
 
 Two toys of the project's own, ten photos each, as somebody with a camera might take them: other places, other light,
 near and far, from the front and from the side. `--size` makes smaller ones to try a scene out.

@@ -19,7 +19,7 @@ FAR = 60.0
 NEAR = 0.6
 SUPERSAMPLING = 2
 FIBRE = 0.6
-"""How far single fibres of plush stick out at its outline, in pixels of the photo."""
+"""How far single fibres of plush stick out at its outline, in pixels of a photo of 512."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Scene:
     sky: tuple[float, float, float] = (0.5, 0.56, 0.66)
     bounce: tuple[float, float, float] = (0.22, 0.2, 0.17)
     blur: float = 5.0
-    """How far out of focus the distance is, in pixels of the photo."""
+    """How far out of focus the distance is, in pixels of a photo of 512."""
     exposure: float = 1.0
     seed: int = 0
     _light: Array = field(init=False, repr=False)
@@ -305,7 +305,7 @@ def _out_of_focus(scene: Scene, colour: Array, depth: Array, toy: Array, side: i
     levels = [colour]
     kept = (~toy).astype(np.float32)[:, None]
     for share in (0.35, 1.0):
-        radius = scene.blur * SUPERSAMPLING * share
+        radius = scene.blur * share * side / 512
         weight = _softened(kept, radius, side)
         levels.append(_softened(np.where(kept > 0, colour, 0), radius, side) / np.maximum(weight, 1e-3))
     position = amount * 2
@@ -331,7 +331,7 @@ def _fibres(scene: Scene, colour: Array, fuzzy: Array, side: int) -> Array:
     """Let single fibres cross the outline: pixels beside it are fetched from a random place nearby."""
     draw = np.random.default_rng(scene.seed)
     mask = Image.fromarray((fuzzy.reshape(side, side) * 255).astype(np.uint8))
-    reach = FIBRE * SUPERSAMPLING
+    reach = FIBRE * side / 512
     near = np.asarray(mask.filter(ImageFilter.GaussianBlur(reach)))
     rows, columns = np.nonzero((near > 20) & (near < 235))
     offsets = np.rint(draw.normal(0, reach, (2, len(rows)))).astype(int)
