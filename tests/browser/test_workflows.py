@@ -1,4 +1,4 @@
-"""The shipped workflows on the real canvas: they open whole, export their API twin, and lie tidy."""
+"""The shipped workflows on the real canvas: they open whole, export their API twin, lie tidy, and draw the page."""
 
 import json
 from itertools import combinations
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from storybooth.workshop.canvas import open_canvas
+from storybooth.workshop.canvas import open_canvas, wait_for_canvas
 
 FOLDER = "whatever-name"
 """Where tests/conftest.py puts the pack; the template browser lists workflows under it."""
@@ -98,3 +98,31 @@ def test_the_canvas_offers_the_models_that_sdxl_needs(comfy, page):
     for name in MODELS:
         expect(page.get_by_text(name).first).to_be_visible()
     expect(page.get_by_text("Download", exact=True)).to_have_count(len(MODELS))
+
+
+@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
+def test_run_draws_the_page_and_fills_the_strip(comfy, page, nodes2):
+    """As shipped. The second time all comes from the cache of ComfyUI, and the strip must fill all the same."""
+    open_canvas(page, comfy.url, nodes2)
+    open_template(page, MINI)
+    page.evaluate("() => { app.api.addEventListener('execution_success', () => (window.finished = true)); }")
+    page.get_by_test_id("queue-button").click()
+    page.wait_for_function("window.finished", timeout=400_000)
+    assert list((comfy.base / "output" / "storybooth").glob(f"{MINI}_*.png"))
+    pictures = page.locator(".storybooth-strip a")
+    titles = [f"{index}. {caption}" for index, caption in enumerate(captions_of_the_story(), start=1)]
+    assert [link.get_attribute("title") for link in pictures.all()] == titles
+    page.wait_for_timeout(2000)  # the canvas stores an unsaved workflow a moment after it changed
+    page.reload()
+    wait_for_canvas(page)
+    expect(pictures).to_have_count(len(titles))
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.storybooth-strip img')].every((image) => image.naturalWidth === 192)"
+    )
+
+
+def captions_of_the_story():
+    """The captions of the shipped script's lines that are shown, read without the pack's parser."""
+    (node,) = (node for node in read(f"api/{MINI}.json").values() if node["class_type"] == "StoryBoothStoryboard")
+    lines = node["inputs"]["script"].splitlines()
+    return [line.split(" # ")[1].strip() for line in lines if "[hidden]" not in line]

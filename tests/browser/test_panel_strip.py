@@ -1,0 +1,125 @@
+"""The panel strip on the Story Panel Sampler's node, in the classic canvas and in Nodes 2.0."""
+
+import pytest
+from playwright.sync_api import expect
+
+from storybooth.tests.host import story
+from storybooth.workshop.canvas import open_canvas, wait_for_canvas
+
+CAPTIONS = ["1. walking", "Panel 2", "3. at sea"]
+
+modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
+
+
+@pytest.fixture
+def graph(comfy):
+    """A story of three panels that takes seconds."""
+    story.upload_photos(comfy, "strip")
+    return story.graph("strip", "strip")
+
+
+def show(comfy, page, graph, nodes2=False):
+    open_canvas(page, comfy.url, nodes2)
+    page.evaluate("async (graph) => { await app.loadApiJson(graph, 'story'); }", graph)
+
+
+def run(page):
+    """Queue what is on the canvas and wait for its end."""
+    page.evaluate("""async () => {
+        window.finished = false;
+        for (const end of ["execution_success", "execution_error"])
+            app.api.addEventListener(end, () => { window.finished = true; }, { once: true });
+        await app.queuePrompt(0, 1);
+    }""")
+    page.wait_for_function("window.finished", timeout=120_000)
+
+
+def send(page, **detail):
+    """What the server sends while panels are drawn."""
+    page.evaluate("(detail) => app.api.dispatchCustomEvent('storybooth.panel', detail)", detail)
+
+
+def titles(pictures):
+    return [picture.get_attribute("title") for picture in pictures.all()]
+
+
+@modes
+def test_panels_appear_and_survive_a_reload_but_not_the_loss_of_their_files(comfy, page, graph, nodes2):
+    show(comfy, page, graph, nodes2)
+    run(page)
+    pictures = page.locator(".storybooth-strip a")
+    assert titles(pictures) == CAPTIONS
+    page.wait_for_timeout(2000)  # the canvas stores an unsaved workflow a moment after it changed
+    page.reload()
+    wait_for_canvas(page)
+    expect(pictures).to_have_count(3)
+    assert titles(pictures) == CAPTIONS
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.storybooth-strip img')].every((image) => image.naturalWidth === 64)"
+    )
+    page.evaluate("app.canvas.ds.scale = 1; app.canvas.centerOnNode(app.rootGraph.getNodeById('panels'))")
+    with page.expect_popup() as opened:
+        pictures.first.click()
+    assert "filename=storybooth_" in opened.value.url
+
+    page.route("**/view?*", lambda route: route.fulfill(status=404))  # what a restart of the server leaves
+    page.reload()
+    wait_for_canvas(page)
+    expect(page.locator(".storybooth-strip span", has_text="gone")).to_have_count(3)
+    expect(page.locator(".storybooth-strip img")).to_have_count(0)
+
+
+@modes
+def test_slots_fill_one_by_one(comfy, page, graph, nodes2):
+    show(comfy, page, graph, nodes2)
+    run(page)
+    image = page.evaluate("app.rootGraph.getNodeById('panels').properties.storybooth_panels.panels[0].image")
+    pictures, slots = page.locator(".storybooth-strip a"), page.locator(".storybooth-strip > *")
+    send(page, node="panels", index=None, total=4, caption="", image=None)
+    expect(slots).to_have_count(4)
+    expect(pictures).to_have_count(0)
+    send(page, node="panels", index=2, total=4, caption="<b>third</b>", image=image)
+    expect(slots).to_have_text(["1", "2", "", "4"])
+    assert titles(pictures) == ["3. <b>third</b>"]
+    assert pictures.locator("img").get_attribute("alt") == "3. <b>third</b>"
+
+
+def test_the_strip_takes_part_in_neither_prompt_nor_widget_values(comfy, page, graph):
+    show(comfy, page, graph)
+    run(page)
+    prompt = page.evaluate("async () => (await app.graphToPrompt()).output.panels")
+    assert prompt["inputs"].keys() == graph["panels"]["inputs"].keys()
+    node = "app.rootGraph.getNodeById('panels')"
+    widgets, saved = page.evaluate(f"[{node}.widgets.length, {node}.serialize().widgets_values.length]")
+    assert saved == widgets - 1
+
+
+def test_each_sampler_has_its_own_strip(comfy, page, graph):
+    show(comfy, page, {**graph, "others": graph["panels"]})
+    image = {"filename": "none.png", "subfolder": "", "type": "temp"}
+    send(page, node="others", index=None, total=5, caption="", image=None)
+    send(page, node="panels", index=None, total=2, caption="", image=None)
+    send(page, node="nobody", index=0, total=1, caption="", image=image)
+    slots = page.locator(".storybooth-strip")
+    assert sorted(slots.nth(index).locator("> span").count() for index in range(2)) == [2, 5]
+
+
+@modes
+def test_a_sampler_inside_a_subgraph_shows_its_panels(comfy, page, graph, nodes2):
+    show(comfy, page, graph, nodes2)
+    page.evaluate("""() => {
+        const made = app.rootGraph.convertToSubgraph(new Set([app.rootGraph.getNodeById("panels")]));
+        app.canvas.openSubgraph(made.subgraph, made.node);
+    }""")
+    run(page)
+    expect(page.locator(".storybooth-strip a")).to_have_count(3)
+
+
+def test_a_removed_sampler_is_forgotten(comfy, page, graph):
+    show(comfy, page, graph)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.evaluate("app.rootGraph.remove(app.rootGraph.getNodeById('panels'))")
+    send(page, node="panels", index=None, total=2, caption="", image=None)
+    expect(page.locator(".storybooth-strip")).to_have_count(0)
+    assert errors == []
