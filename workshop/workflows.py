@@ -153,9 +153,9 @@ STORIES = (
         },
         folder="storybooth samples/blue_plush",
         size=192,
-        steps=12,
+        steps=10,
         start_step=1,
-        switch_step=5,
+        switch_step=4,
         training={
             "steps": 30,
             "learning_rate": 1e-3,

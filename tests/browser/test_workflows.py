@@ -100,11 +100,12 @@ def test_the_canvas_offers_the_models_that_sdxl_needs(comfy, page):
     expect(page.get_by_text("Download", exact=True)).to_have_count(len(MODELS))
 
 
-@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-def test_run_draws_the_page_and_fills_the_strip(comfy, page, nodes2):
-    """As shipped. The second time all comes from the cache of ComfyUI, and the strip must fill all the same."""
+@pytest.mark.parametrize(("nodes2", "seed"), [(False, 42), (True, 43)], ids=["classic", "nodes2"])
+def test_run_draws_the_page_and_fills_the_strip(comfy, page, nodes2, seed):
+    """As shipped, then with other panels: what comes from ComfyUI's cache is not shown again."""
     open_canvas(page, comfy.url, nodes2)
     open_template(page, MINI)
+    page.evaluate(f"app.rootGraph.getNodeById(8).widgets.find((widget) => widget.name === 'seed').value = {seed}")
     page.evaluate("() => { app.api.addEventListener('execution_success', () => (window.finished = true)); }")
     page.get_by_test_id("queue-button").click()
     page.wait_for_function("window.finished", timeout=400_000)
