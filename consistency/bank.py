@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -127,7 +128,7 @@ class IdentityBank:
         """Bytes that the features take."""
         return sum(feature.nbytes for feature in self.features.values())
 
-    @property
+    @cached_property  # every layer asks
     def halves(self) -> set[int]:
         """Which of COND and UNCOND the bank has; a bank written at cfg 1 has no UNCOND."""
         return {half for _, _, half in self.features}

@@ -1,12 +1,11 @@
 """Panels and captions in, a comic page out."""
 
 import folder_paths
-import numpy as np
 import torch
 from comfy_api.latest import io
-from PIL import Image
 
 from ..comic.page import CAPTION_PLACES, layout_page
+from ..training.images import to_pil, to_tensor
 from . import folders  # noqa: F401 (registers models/fonts)
 from .sockets import EncodedStoryboard, StoryboardSocket
 
@@ -84,7 +83,7 @@ class ComicPage(io.ComfyNode):
     ) -> io.NodeOutput:
         captions = [panel.caption for panel in storyboard.panels if not panel.hidden]
         page = layout_page(
-            [_picture(image) for image in images],
+            [to_pil(image[..., :3]) for image in images],
             captions,
             columns=columns,
             gutter=gutter,
@@ -92,12 +91,7 @@ class ComicPage(io.ComfyNode):
             caption_size=caption_size,
             font=_font_path(font.strip()),
         )
-        return io.NodeOutput(torch.from_numpy(np.asarray(page, dtype=np.float32) / 255)[None])
-
-
-def _picture(image: torch.Tensor) -> Image.Image:
-    """An image (H, W, 3 or more) with values from 0 to 1, as a picture; nothing but colour is kept."""
-    return Image.fromarray((image[..., :3].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
+        return io.NodeOutput(to_tensor(page)[None])
 
 
 def _font_path(name: str) -> str:

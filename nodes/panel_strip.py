@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import folder_paths
 import torch
-from PIL import Image
 
 from ..comic.storyboard import Panel
+from ..training.images import to_pil
 from .progress import send_event
 
 
@@ -26,10 +26,9 @@ class PanelStrip:
         """Add a finished panel; `image` is (1, height, width, 3) in 0..1."""
         index = len(self.panels)
         name = f"storybooth_{self._run}_{index:03}.png"
-        pixels = image[0].mul(255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / name, compress_level=1)
+        to_pil(image[0]).save(folder / name, compress_level=1)
         reference = {"filename": name, "subfolder": "", "type": "temp"}
         entry = {"index": index, "total": self._total, "caption": panel.caption, "image": reference}
         self.panels.append(entry)
