@@ -1,37 +1,21 @@
 """What the Storyboard node makes of a CLIP, measured from within.
 
-Run as a script, in a process of its own: `encoding.py HOST ROOT` puts ComfyUI on sys.path and prints JSON.
+Run as a script, in a process of its own: `encoding.py HOST` puts ComfyUI on sys.path and prints JSON.
 """
 
-import importlib.util
+import within  # noqa: F401 (before all of ComfyUI)
+
+# isort: split
 import json
-import sys
-from pathlib import Path
 
-HOST, ROOT = sys.argv[1:3]
-sys.path[0] = HOST
-sys.argv = sys.argv[:1]
+import comfy.sd
+import torch
+from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer
+from comfy.sdxl_clip import SDXLRefinerClipModel, SDXLTokenizer
 
-from comfy.cli_args import args  # noqa: E402
-
-args.cpu = True
-
-import torch  # noqa: E402
-import utils.install_util  # noqa: E402, F401 (first, as in ComfyUI's main: later 0.3.75 would find another `utils`)
-
-spec = importlib.util.spec_from_file_location(
-    "storybooth", Path(ROOT) / "__init__.py", submodule_search_locations=[ROOT]
-)
-sys.modules["storybooth"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["storybooth"])
-
-import comfy.sd  # noqa: E402
-from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer  # noqa: E402
-from comfy.sdxl_clip import SDXLRefinerClipModel, SDXLTokenizer  # noqa: E402
-
-from nodes import CLIPTextEncode  # noqa: E402
-from storybooth.nodes import mini_network  # noqa: E402
-from storybooth.nodes.storyboard import Storyboard  # noqa: E402
+from nodes import CLIPTextEncode
+from storybooth.nodes import mini_network
+from storybooth.nodes.storyboard import Storyboard
 
 SCRIPT = "[id] {subject}, sleeping\na house # Home\na house # Home again\n[hidden] a long story, " + "very " * 90
 

@@ -1,41 +1,26 @@
 """Consistent self-attention on ComfyUI's own sampler, against an implementation that has no bank.
 
-Run as a script, in a process of its own: `parity.py HOST ROOT` puts ComfyUI on sys.path and prints JSON. The
+Run as a script, in a process of its own: `parity.py HOST` puts ComfyUI on sys.path and prints JSON. The
 reference samples identity images and panel together as one batch, and computes every self-attention layer of the up
 blocks with a dense mask: identity images see each other, the panel sees all of them and is seen by none.
 """
 
-import importlib.util
+import within  # noqa: F401 (before all of ComfyUI)
+
+# isort: split
 import json
-import sys
-from pathlib import Path
 
-HOST, ROOT = sys.argv[1:3]
-sys.path[0] = HOST
-sys.argv = sys.argv[:1]
+import torch
 
-from comfy.cli_args import args  # noqa: E402
-
-args.cpu = True
-
-import torch  # noqa: E402
-import utils.install_util  # noqa: E402, F401 (first, as in ComfyUI's main: later 0.3.75 would find another `utils`)
-
-spec = importlib.util.spec_from_file_location(
-    "storybooth", Path(ROOT) / "__init__.py", submodule_search_locations=[ROOT]
-)
-sys.modules["storybooth"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["storybooth"])
-
-from storybooth.consistency.bank import Recipe  # noqa: E402
-from storybooth.consistency.draws import is_consistent, kept_tokens  # noqa: E402
-from storybooth.consistency.reader import BankReader  # noqa: E402
-from storybooth.consistency.schedule import Schedule  # noqa: E402
-from storybooth.consistency.writer import BankWriter  # noqa: E402
-from storybooth.nodes import mini_network  # noqa: E402
-from storybooth.nodes.patching import with_reader, with_writer, without_bank  # noqa: E402
-from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample, step_sigmas  # noqa: E402
-from storybooth.nodes.unet import bank_geometry  # noqa: E402
+from storybooth.consistency.bank import Recipe
+from storybooth.consistency.draws import is_consistent, kept_tokens
+from storybooth.consistency.reader import BankReader
+from storybooth.consistency.schedule import Schedule
+from storybooth.consistency.writer import BankWriter
+from storybooth.nodes import mini_network
+from storybooth.nodes.patching import with_reader, with_writer, without_bank
+from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
+from storybooth.nodes.unet import bank_geometry
 
 SIZE, CFG, SEED = 64, 5.0, 42
 PROMPTS = ("a blue plush in a forest", "a blue plush walking", "a giant spider", "blurry")

@@ -7,56 +7,22 @@ import pytest
 from PIL import Image
 
 from storybooth.tests.host.story import graph, upload_photos
-from storybooth.workshop.client import InvalidGraphError, NodeError
+from storybooth.workshop.client import Graph, InvalidGraphError, NodeError
 
-SAMPLING = {"width": 64, "height": 64, "steps": 3, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal"}
-SCHEDULE = {
-    "strength_32": 0.6,
-    "strength_64": 0.4,
-    "start_step": 1,
-    "switch_step": 2,
-    "early_probability": 0.8,
-    "late_probability": 1.0,
-}
 SCRIPT = "[id] {subject} in a forest # forest\n[id] {subject} at sea # sea\na house # house"
 
 
-def story(script: str = SCRIPT) -> dict:
-    """Writer, patch and panels on Mini itself, without a trainer."""
-    nodes = {
-        "mini": ("StoryBoothMiniCheckpoint", {}),
-        "storyboard": (
-            "StoryBoothStoryboard",
-            {"clip": ["mini", 1], "script": script, "subject": "a ball", "style": "none", "negative": "blurry"},
-        ),
-        "writer": (
-            "StoryBoothIdentityBankWriter",
-            {
-                "model": ["mini", 0],
-                "storyboard": ["storyboard", 0],
-                "seed": 5,
-                "storage": "compact",
-                "bank_dtype": "fp16",
-                **SAMPLING,
-                **SCHEDULE,
-            },
-        ),
-        "patch": ("StoryBoothConsistentAttention", {"model": ["mini", 0], "bank": ["writer", 0], **SCHEDULE}),
-        "panels": (
-            "StoryBoothPanelSampler",
-            {
-                "model": ["patch", 0],
-                "storyboard": ["storyboard", 0],
-                "vae": ["mini", 2],
-                "bank": ["writer", 0],
-                "seed": 5,
-                "seed_mode": "same",
-                **SAMPLING,
-            },
-        ),
-        "save": ("SaveImage", {"images": ["panels", 0], "filename_prefix": "bank"}),
-    }
-    return {key: {"class_type": node_type, "inputs": inputs} for key, (node_type, inputs) in nodes.items()}
+def story(script: str = SCRIPT) -> Graph:
+    """Writer, patch and panels on Mini itself: the whole story without photos, trainer and page, in three steps."""
+    nodes = graph("unused", "unused")
+    for name in ("photos", "trainer", "page"):
+        del nodes[name]
+    nodes["storyboard"]["inputs"] |= {"script": script, "subject": "a ball", "style": "none"}
+    nodes["writer"]["inputs"] |= {"model": ["mini", 0], "steps": 3}
+    nodes["patch"]["inputs"]["model"] = ["mini", 0]
+    nodes["panels"]["inputs"] |= {"seed_mode": "same", "steps": 3}
+    nodes["save"]["inputs"] = {"images": ["panels", 0], "filename_prefix": "bank"}
+    return nodes
 
 
 def changed(nodes: dict, *, writer: dict | None = None, patch: dict | None = None, panels: dict | None = None) -> dict:

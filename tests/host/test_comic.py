@@ -1,10 +1,7 @@
 """Storyboard and Comic Page in a real ComfyUI: from a script to a page, and every message on the way."""
 
 import io
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy
@@ -59,12 +56,8 @@ def draw(comfy, nodes):
 
 
 @pytest.fixture(scope="module")
-def encoding(comfyui_folder):
-    script = Path(__file__).with_name("encoding.py")
-    command = [sys.executable, script, comfyui_folder, script.parents[2]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def encoding(measure_within):
+    return measure_within("encoding.py", timeout=300)
 
 
 def test_prompts_are_encoded_as_clip_text_encode_does(encoding):

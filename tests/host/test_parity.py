@@ -1,20 +1,11 @@
 """Consistent self-attention on ComfyUI's own sampler; see parity.py."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 
 @pytest.fixture(scope="module")
-def measured(comfyui_folder):
-    script = Path(__file__).with_name("parity.py")
-    command = [sys.executable, script, comfyui_folder, script.parents[2]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def measured(measure_within):
+    return measure_within("parity.py")
 
 
 def test_switched_off_is_plain_to_the_bit(measured):

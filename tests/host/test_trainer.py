@@ -2,9 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import safetensors
@@ -16,12 +13,8 @@ STEPS = 3
 
 
 @pytest.fixture(scope="module")
-def measured(comfyui_folder, tmp_path_factory):
-    script = Path(__file__).with_name("training.py")
-    command = [sys.executable, script, comfyui_folder, script.parents[2], tmp_path_factory.mktemp("loras")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def measured(measure_within, tmp_path_factory):
+    return measure_within("training.py", tmp_path_factory.mktemp("loras"))
 
 
 def test_the_diffusers_unet_predicts_what_comfyui_does_on_the_same_memory(measured):

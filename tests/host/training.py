@@ -1,47 +1,34 @@
 """What the trainer does with ComfyUI's own objects, measured from within.
 
-Run as a script, in a process of its own: `training.py HOST ROOT FOLDER` puts ComfyUI on sys.path, writes into FOLDER
+Run as a script, in a process of its own: `training.py HOST FOLDER` puts ComfyUI on sys.path, writes into FOLDER
 and prints JSON.
 """
 
-import importlib.util
+import within
+
+# isort: split
 import json
 import logging
-import sys
 from pathlib import Path
 
-HOST, ROOT, FOLDER = sys.argv[1:4]
-sys.path[0] = HOST
-sys.argv = sys.argv[:1]
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models
+import comfy.utils
+import folder_paths
+import torch
+from comfy.cli_args import args
+from comfy_api.latest import _io
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 
-from comfy.cli_args import args  # noqa: E402
+from storybooth.nodes import mini_network
+from storybooth.nodes.lora_trainer import LoraTrainer
+from storybooth.nodes.trainer_inputs import encode_examples, normal, weights_fingerprint
+from storybooth.nodes.trainer_weights import training_unet
+from storybooth.training.run import train_lora
+from storybooth.training.settings import Settings
 
-args.cpu = True
-
-import torch  # noqa: E402
-import utils.install_util  # noqa: E402, F401 (first, as in ComfyUI's main: later 0.3.75 would find another `utils`)
-
-spec = importlib.util.spec_from_file_location(
-    "storybooth", Path(ROOT) / "__init__.py", submodule_search_locations=[ROOT]
-)
-sys.modules["storybooth"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["storybooth"])
-
-import comfy.model_patcher  # noqa: E402
-import comfy.sd  # noqa: E402
-import comfy.supported_models  # noqa: E402
-import comfy.utils  # noqa: E402
-import folder_paths  # noqa: E402
-from comfy_api.latest import _io  # noqa: E402
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel  # noqa: E402
-
-from storybooth.nodes import mini_network  # noqa: E402
-from storybooth.nodes.lora_trainer import LoraTrainer  # noqa: E402
-from storybooth.nodes.trainer_inputs import encode_examples, normal, weights_fingerprint  # noqa: E402
-from storybooth.nodes.trainer_weights import training_unet  # noqa: E402
-from storybooth.training.run import train_lora  # noqa: E402
-from storybooth.training.settings import Settings  # noqa: E402
-
+(FOLDER,) = within.ARGUMENTS
 SETTINGS = Settings(steps=3, learning_rate=1e-2, gradient_accumulation=1, resolution=64)
 CPU = torch.device("cpu")
 

@@ -1,0 +1,23 @@
+"""Measurements from within ComfyUI's own process."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def measure_within(comfyui_folder: Path) -> Callable[..., Any]:
+    """Run a script beside this file in a process of its own (see within.py) and return the JSON it prints last."""
+
+    def measure(script: str, *arguments: object, timeout: float = 900) -> Any:
+        command = [sys.executable, Path(__file__).with_name(script), comfyui_folder, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return measure
