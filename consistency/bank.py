@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
+from uuid import uuid4
 
 import torch
 
@@ -96,7 +97,8 @@ class IdentityBank:
 
     `features[step, layer, half]` is (M, k, C): in a compact bank the k kept tokens in the order of `token_order`, so
     that a smaller strength is a prefix; in a full bank all N tokens in their natural order.
-    `sigmas[step]` is the noise level at which that step was written. `latents` is (M, 4, h, w).
+    `sigmas[step]` is the noise level at which that step was written. `latents` is (M, 4, h, w). `id` is given to no
+    other bank.
 
     ComfyUI copies model options when it clones a model; a bank is shared, never copied.
     """
@@ -114,6 +116,7 @@ class IdentityBank:
         self.tokens = dict(tokens)
         self.latents = latents
         self.features = features
+        self.id = uuid4().hex
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "IdentityBank":
         return self

@@ -25,6 +25,11 @@ class BankReader:
         self.schedule = schedule
         self.start(bank.recipe.seed)
 
+    @property
+    def shaped_by(self) -> tuple[str, Schedule]:
+        """Equal for readers that read the same."""
+        return self.bank.id, self.schedule
+
     def start(self, seed: int) -> None:
         """A sampling run with noise `seed` begins."""
         self._seed = seed if self.bank.recipe.storage == "full" else self.bank.recipe.seed

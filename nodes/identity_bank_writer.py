@@ -12,12 +12,13 @@ from comfy_api.latest import io
 from ..consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
 from ..consistency.schedule import Schedule
 from ..consistency.writer import BankWriter
-from .bank_store import WRITTEN, key_of
 from .checks import require_multiple_of_8, require_option, require_sdxl
+from .keys import conditioning_key, patches_key
 from .patching import with_writer
 from .progress import show_text
 from .sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
+from .store import BANKS
 from .unet import bank_geometry, network_of
 from .widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
 
@@ -127,13 +128,13 @@ class IdentityBankWriter(io.ComfyNode):
             dtype=bank_dtype,
         )
         positive = as_batch([storyboard.positive[index] for index in identities])
-        key = key_of(model, recipe, positive, storyboard.negative)
-        bank = WRITTEN.get(key)
+        key = (recipe, patches_key(model), conditioning_key(positive), conditioning_key(storyboard.negative))
+        bank = BANKS.get(key)
         if bank is None:
             geometry = bank_geometry(model, width, height)
             _announce(recipe, geometry, cls.hidden.unique_id)
             bank = _write(model, recipe, geometry, positive, storyboard.negative, steps)
-            WRITTEN.put(key, bank)
+            BANKS.put(key, bank, bank.size)
         else:
             show_text("Found the bank that was written before from the same inputs.", cls.hidden.unique_id)
         return io.NodeOutput(bank, {"samples": bank.latents})

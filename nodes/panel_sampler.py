@@ -1,7 +1,6 @@
 """Story Panel Sampler: draws every panel of a storyboard."""
 
 import comfy.utils
-import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
@@ -10,9 +9,9 @@ from comfy_api.latest import io
 from ..comic.storyboard import Panel
 from ..consistency.bank import IdentityBank
 from .checks import require_multiple_of_8, require_option, require_sdxl
+from .panel_drawing import PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
-from .patching import without_bank
-from .sampling import Callback, empty_latent, noise_for, sample
+from .progress import show_text
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from .widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 
@@ -95,33 +94,28 @@ class PanelSampler(io.ComfyNode):
         if not shown:
             raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
         reused = _identity_latents(storyboard, bank, width, height)
-        plain = without_bank(model)
 
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
+        settings = Settings(width, height, steps, cfg, sampler_name, scheduler)
+        sampling, decoding = PanelSampling(model, settings, progress), PanelDecoding(vae)
         latents, images = [], []
         for place, index in enumerate(shown):
             panel = storyboard.panels[index]
             latent = reused.get(index)
             if latent is None:
                 panel_seed = _seed_of(panel, index, seed, seed_mode)
-                latent = sample(
-                    plain if panel.plain else model,
-                    storyboard.positive[index],
-                    storyboard.negative,
-                    noise_for(empty_latent(width, height), panel_seed),
-                    panel_seed,
-                    steps,
-                    cfg,
-                    sampler_name,
-                    scheduler,
-                    _panel_callback(model, progress, place * steps, steps),
+                latent = sampling.latent(
+                    storyboard.positive[index], storyboard.negative, panel_seed, panel.plain, place * steps
                 )
-            image = _decode(vae, latent)
+            image = decoding.image(latent)
             latents.append(latent)
             images.append(image)
             strip.show(panel, image)
             progress.update_absolute((place + 1) * steps)
+        if sampling.drawn < len(shown):
+            kept = len(shown) - sampling.drawn
+            show_text(f"{sampling.drawn} of {len(shown)} panels drawn, {kept} as they were", cls.hidden.unique_id)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
 
@@ -156,25 +150,3 @@ def _identity_latents(
             "same width and height, or disconnect bank here so that [id] lines are drawn at the panels' size."
         )
     return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
-
-
-def _panel_callback(model: ModelPatcher, progress: comfy.utils.ProgressBar, done: int, steps: int) -> Callback:
-    """Shows a preview and moves the bar from `done` on, one for each step; raises where the user cancels."""
-    previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
-
-    def callback(step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
-        preview = previewer.decode_latent_to_preview_image("JPEG", x0) if previewer else None
-        progress.update_absolute(done + min(step + 1, steps), preview=preview)
-
-    return callback
-
-
-def _decode(vae: VAE, latent: torch.Tensor) -> torch.Tensor:
-    """Latent (1, 4, h, w) -> image (1, height, width, 3) in 0..1. ValueError where the VAE returns NaN."""
-    image = vae.decode(latent)
-    if torch.isnan(image).any():
-        raise ValueError(
-            "vae: it returned NaN, so the picture would be black. SDXL's own VAE overflows in fp16: start ComfyUI with "
-            "--bf16-vae or --fp32-vae, or load sdxl-vae-fp16-fix with Load VAE."
-        )
-    return image

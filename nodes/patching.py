@@ -20,6 +20,12 @@ KEY = "storybooth"
 BYPASS = "storybooth_bypass"
 
 
+class ShapedBy(tuple):
+    """What a patch tells about itself (`shaped_by`): two with equal contents make the same pictures (see keys.py)."""
+
+    __slots__ = ()
+
+
 def with_reader(model: ModelPatcher, reader: BankReader) -> ModelPatcher:
     """A clone of `model` that reads a bank in every sampling run."""
 
@@ -29,7 +35,7 @@ def with_reader(model: ModelPatcher, reader: BankReader) -> ModelPatcher:
     def attend(layer: Layer, hidden_states: torch.Tensor, context: torch.Tensor, halves: list[int]) -> torch.Tensor:
         return reader.attend(layer, context, halves)
 
-    return _patched(model, start, reader.begin, attend)
+    return _patched(model, start, reader.begin, attend, ShapedBy(reader.shaped_by))
 
 
 def with_writer(model: ModelPatcher, writer: BankWriter) -> ModelPatcher:
@@ -38,7 +44,7 @@ def with_writer(model: ModelPatcher, writer: BankWriter) -> ModelPatcher:
     def start(sigmas: list[float], seed: int | None) -> None:
         writer.start(sigmas)
 
-    return _patched(model, start, writer.begin, writer.attend)
+    return _patched(model, start, writer.begin, writer.attend, ShapedBy())
 
 
 def without_bank(model: ModelPatcher) -> ModelPatcher:
@@ -53,6 +59,7 @@ def _patched(
     start: Callable[[list[float], int | None], None],
     begin: Callable[[float], None],
     attend: Callable[[Layer, torch.Tensor, torch.Tensor, list[int]], torch.Tensor],
+    shaped_by: ShapedBy,
 ) -> ModelPatcher:
     sampling = False
 
@@ -101,6 +108,8 @@ def _patched(
         same = value is context
         return hidden_states, extended, extended if same else attend(layer, hidden_states, value, halves)
 
+    for closure in (outer_sample, predict_noise, attn1):
+        closure.shaped_by = shaped_by
     patched = model.clone()
     patched.set_model_attn1_patch(attn1)
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, outer_sample)

@@ -50,6 +50,41 @@ def test_only_what_a_new_caption_touches_runs_again(comfy):
     assert steps["panels"] > 0
 
 
+def test_only_the_panel_whose_line_changed_is_drawn_again(comfy):
+    upload_photos(comfy, "kept")
+    nodes = graph("kept", "kept")
+    nodes["panels"]["inputs"]["seed_mode"] = "same"
+    nodes["all"] = {"class_type": "SaveImage", "inputs": {"images": ["panels", 0], "filename_prefix": "all"}}
+    script = nodes["storyboard"]["inputs"]["script"] + "\n{subject} in a tent # in a tent"
+
+    def draw(script):
+        nodes["storyboard"]["inputs"]["script"] = script
+        run = comfy.queue(nodes)
+        texts = [event.data for event in run if event.type == "progress_text"]
+        (told,) = [text["text"] for text in texts if text["node"] == "panels"]
+        return [Image.open(io.BytesIO(image)).tobytes() for image in run.images("all")], told
+
+    (walking, house, sea, tent), told = draw(script)
+    assert told == "3 of 4 panels drawn, 1 as they were", "the identity image is the bank's"
+    lines = script.splitlines()
+    swapped, told = draw("\n".join([*lines[:2], lines[4], lines[3], lines[2]]))
+    assert swapped == [walking, tent, sea, house]
+    assert told.startswith("0 of 4")
+
+    lines[2] = "a tower in a forest"
+    changed, told = draw("\n".join(lines))
+    assert told.startswith("1 of 4")
+    assert [changed[0], *changed[2:]] == [walking, sea, tent]
+    assert changed[1] != house
+
+    # What shapes all panels that read the bank leaves the plain one alone.
+    nodes["patch"]["inputs"]["strength_64"] = 0.2
+    weaker, told = draw("\n".join(lines))
+    assert told.startswith("2 of 4")
+    assert [weaker[0], weaker[2]] == [walking, sea], "an identity image and a [plain] line"
+    assert weaker[3] != tent
+
+
 def test_the_example_script_queues_a_story(comfy, tmp_path):
     photos = tmp_path / "a-ball"
     photos.mkdir()
