@@ -30,10 +30,9 @@ class Settings:
 
 
 class PanelSampling:
-    """Draws latents with one model and one set of settings; `drawn` counts those that came from no store."""
+    """Draws latents with one model and one set of settings."""
 
     def __init__(self, model: ModelPatcher, settings: Settings, progress: ProgressBar) -> None:
-        self.drawn = 0
         self._settings = settings
         self._progress = progress
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
@@ -62,7 +61,6 @@ class PanelSampling:
                 settings.scheduler,
                 self._callback(steps_before),
             )
-            self.drawn += 1
             PANELS.put(key, latent, latent.nbytes)
         return latent
 

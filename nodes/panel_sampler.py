@@ -11,7 +11,6 @@ from ..consistency.bank import IdentityBank
 from .checks import require_multiple_of_8, require_option, require_sdxl
 from .panel_drawing import PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
-from .progress import show_text
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from .widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 
@@ -27,7 +26,8 @@ class PanelSampler(io.ComfyNode):
             node_id="StoryBoothPanelSampler",
             display_name="Story Panel Sampler",
             category="StoryBooth",
-            description="Draws every line of the storyboard that is not [hidden], in story order.",
+            description="Draws every line of the storyboard that is not [hidden], in story order. When the story "
+            "changes, only the panels that it changes are drawn again.",
             inputs=[
                 io.Model.Input(
                     "model",
@@ -64,7 +64,11 @@ class PanelSampler(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("images", display_name="images", tooltip="One picture for each line that is shown."),
-                io.Latent.Output("latents", display_name="latents", tooltip="The same as latents."),
+                io.Latent.Output(
+                    "latents",
+                    display_name="latents",
+                    tooltip="The panels before the VAE, for another VAE or a second sampler.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -113,9 +117,6 @@ class PanelSampler(io.ComfyNode):
             images.append(image)
             strip.show(panel, image)
             progress.update_absolute((place + 1) * steps)
-        if sampling.drawn < len(shown):
-            kept = len(shown) - sampling.drawn
-            show_text(f"{sampling.drawn} of {len(shown)} panels drawn, {kept} as they were", cls.hidden.unique_id)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
 
