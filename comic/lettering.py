@@ -1,9 +1,9 @@
 """Fonts for captions: which characters they have, and where the lines of a caption break."""
 
+import os
 import re
 import unicodedata
 from functools import lru_cache
-from pathlib import Path
 
 from PIL import ImageFont
 from PIL.ImageFont import FreeTypeFont
@@ -33,10 +33,10 @@ def load_font(font: str, size: int) -> FreeTypeFont:
         return ImageFont.load_default(size)
     try:
         return ImageFont.truetype(font, size)
-    except OSError:
-        if Path(font).is_file():
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        if os.path.isfile(font):  # noqa: PTH113, Path.is_file raises for such a name
             raise ValueError(f"font: '{font}' cannot be read as a font (.ttf, .otf or .ttc).") from None
-        raise FileNotFoundError(f"font: no font file '{font}' was found.") from None
+        raise FileNotFoundError(f"font: no font file {font[:100]!r} was found.") from None
 
 
 def missing_character(caption: str, font: FreeTypeFont) -> str | None:

@@ -17,6 +17,9 @@ VEIL = (255, 255, 255, 215)
 """What lies between a caption and the picture that it is written on: colour and opacity."""
 
 SMALLEST_CAPTION = 12
+LARGEST_PAGE = 2 * 89_478_485
+"""Pixels. Pillow, and with it ComfyUI, takes a larger picture for an attack and opens it no more."""
+
 WIDTH_TO_CAPTION = 24
 """Automatic captions are a 24th of the panel's width: some 45 letters to a line."""
 
@@ -71,8 +74,8 @@ def layout_page(
     Returns an RGB image.
 
     Raises ValueError, naming the parameter, for numbers out of range, captions that do not go with the images, a
-    character that the font lacks, and captions that do not fit where they should; FileNotFoundError where there is no
-    such font.
+    character that the font lacks, captions that do not fit where they should, and a page of more than `LARGEST_PAGE`
+    pixels; FileNotFoundError where there is no such font.
     """
     _check(images, captions, columns, gutter, caption_place, caption_size)
     width, height = images[0].size
@@ -90,6 +93,7 @@ def layout_page(
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     strips = [0 if inside else max(caption.height for _, caption in row) for row in rows]
     page_size = (columns * (width + gutter) + gutter, sum(height + strip + gutter for strip in strips) + gutter)
+    _check_size(*page_size)
     page = Image.new("RGB", page_size, PAPER)
 
     top = gutter
@@ -116,7 +120,7 @@ def _caption(text: str, lettering: FreeTypeFont, font: str, width: int, padding:
     if character := missing_character(text, lettering):
         name = f"'{font}'" if font else "the built-in font"
         raise ValueError(
-            f'font: {name} has no character "{character}" (U+{ord(character):04X}) for the caption "{text}". '
+            f'font: {name} has no character "{character}" (U+{ord(character):04X}) for the caption "{text[:100]}". '
             "Name a font file that has it: one in ComfyUI's models/fonts folder, or one installed on this computer."
         )
     return _Caption(wrap(text, lettering, width - 2 * padding), lettering, padding)
@@ -129,6 +133,14 @@ def _check_inside(captions: Sequence[_Caption], height: int) -> None:
                 f'caption_place: inside the panel, the caption "{shorten(" ".join(caption.lines), 60)}" would take '
                 f"{caption.height} of {height} pixels. Place captions below or above, or choose a smaller caption_size."
             )
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > LARGEST_PAGE:
+        raise ValueError(
+            f"images: the page would be {width} x {height} pixels, and few programs open more than "
+            f"{LARGEST_PAGE // 10**6} million. Make several pages of fewer panels, smaller panels or shorter captions."
+        )
 
 
 def _check(

@@ -26,6 +26,8 @@ CONTRADICTIONS = {
 }
 IDENTITY_LINES = 2
 MAX_SEED = 2**64 - 1
+MAX_CHARACTERS = 10_000
+"""Of a line, a subject, a prompt or a caption: about thirty times what CLIP reads at once."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
         style: a name in `styles.STYLES`; its template is put around every prompt.
 
     Raises ValueError for a line that it does not understand, quoting it with its number, for a script without a line
-    to draw, and for an unknown style.
+    to draw, for a subject that `check_text` refuses, and for an unknown style.
     """
+    try:
+        check_text(subject)
+    except ValueError as error:
+        raise ValueError(f"subject: {error}") from None
     panels: list[Panel] = []
     candidates: list[int] = []
     for number, line in enumerate(script.split("\n"), start=1):
@@ -60,7 +66,7 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
         try:
             panel, has_character = _panel(number, line.strip(), subject.strip())
         except ValueError as error:
-            raise ValueError(f'script, line {number}: "{line.strip()}": {error}') from None
+            raise ValueError(f'script, line {number}: "{_short(line.strip(), 100)}": {error}') from None
         if has_character and not panel.plain:
             candidates.append(len(panels))
         panels.append(replace(panel, prompt=apply_style(panel.prompt, style)))
@@ -74,8 +80,17 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
     return tuple(panels)
 
 
+def check_text(text: str) -> None:
+    """Raise ValueError for a text that is too long for CLIP and for a page, or that is no Unicode text."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"it is {len(text):,} characters long, expected at most {MAX_CHARACTERS:,}. Shorten it.")
+    if broken := next((character for character in text if "\ud800" <= character <= "\udfff"), None):
+        raise ValueError(f"it has half of a character (U+{ord(broken):04X}), which no text may have. Type it anew.")
+
+
 def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
     """The panel of one line, style aside, and whether the character is in it ([NC] says it is not)."""
+    check_text(line)
     flags, seed, text = _flags(line)
     # The blanks at both ends let a caption, or a prompt, be empty.
     prompt, *captions = (part.strip() for part in re.split(r"\s#\s", f" {text} ", maxsplit=1))
@@ -88,10 +103,13 @@ def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
         prompt = _without_subject(prompt)
         if not prompt:
             raise ValueError(f"[NC] leaves out {SUBJECT}, and nothing else is there to draw. Say what the panel shows.")
+    prompt, caption = (text.replace(SUBJECT, subject) for text in (prompt, caption))
+    check_text(prompt)
+    check_text(caption)
     panel = Panel(
         line=number,
-        prompt=prompt.replace(SUBJECT, subject),
-        caption=caption.replace(SUBJECT, subject),
+        prompt=prompt,
+        caption=caption,
         identity="id" in flags,
         hidden="hidden" in flags,
         plain="plain" in flags,
@@ -113,7 +131,7 @@ def _flags(line: str) -> tuple[set[str], int | None, str]:
         if name == "seed":
             seed = _seed(value)
         elif name not in FLAGS or has_value:
-            raise ValueError(f"[{flag}] is not a flag. Flags are {ALLOWED}.")
+            raise ValueError(f"[{_short(flag)}] is not a flag. Flags are {ALLOWED}.")
         if name in names:
             raise ValueError(f"[{flag}] repeats a flag of this line. Write each flag once.")
         names.add(name)
@@ -126,7 +144,7 @@ def _flags(line: str) -> tuple[set[str], int | None, str]:
 
 def _seed(value: str) -> int:
     if not re.fullmatch("[0-9]{1,20}", value) or int(value) > MAX_SEED:
-        raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, got '{value}'. Write it as [seed=7].")
+        raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, got '{_short(value)}'. Write it as [seed=7].")
     return int(value)
 
 
@@ -138,3 +156,9 @@ def _without_subject(prompt: str) -> str:
     text = re.sub(r"\s+([,.;:!?])", r"\1", text)
     text = re.sub(r"([,;:])[,;:]+", r"\1", text)
     return text.lstrip(",.;:!? ").rstrip(",;: ")
+
+
+def _short(text: str, limit: int = 40) -> str:
+    """The start of a text, as much as a message may quote, in characters that every log can show."""
+    text = text[: limit + 1].encode(errors="replace").decode()
+    return text if len(text) <= limit else text[:limit] + "…"

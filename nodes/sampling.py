@@ -14,6 +14,9 @@ from .sockets import Conditioning
 
 Callback = Callable[[int, torch.Tensor, torch.Tensor, int], None]
 
+COMMON_TOKENS = 77 * 60
+"""A length that all prompts of up to six of CLIP's windows can be brought to."""
+
 
 def empty_latent(width: int, height: int, batch_size: int = 1) -> torch.Tensor:
     """Zeros (batch_size, 4, height/8, width/8)."""
@@ -49,9 +52,10 @@ def sample(
 ) -> torch.Tensor:
     """Denoise `noise` (B, 4, h, w) from pure noise to latents of the same shape.
 
-    `callback(step, x0, x, total)` is called after each step and may raise to stop.
+    `callback(step, x0, x, total)` is called after each step and may raise to stop. ValueError, naming `model`, where
+    the result is not finite.
     """
-    return comfy.sample.sample(
+    latents = comfy.sample.sample(
         model,
         noise,
         steps,
@@ -65,6 +69,13 @@ def sample(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
+    if not latents.isfinite().all():
+        raise ValueError(
+            "model: it answered with numbers that are not finite (NaN). Likely causes: a LoRA that was spoiled by too "
+            "high a learning rate, a weight such as (word:1e20) in the script, a very high cfg, or a model that needs "
+            "more than fp16 (start ComfyUI with --bf16-unet or --fp32-unet)."
+        )
+    return latents
 
 
 def as_batch(conditionings: list[Conditioning]) -> Conditioning:
@@ -72,9 +83,24 @@ def as_batch(conditionings: list[Conditioning]) -> Conditioning:
 
     Prompts longer than CLIP's 77 tokens take several of its windows. Rows are brought to a common length by
     repetition, as ComfyUI does between cond and uncond: a softmax over repeated keys is unchanged.
+
+    ValueError, naming `storyboard`, where a prompt changes during sampling or carries hooks, which would give the
+    bank several networks, and where prompts of too different lengths have no common one that is reasonable.
     """
+    if any(len(conditioning) != 1 or "hooks" in conditioning[0][1] for conditioning in conditionings):
+        raise ValueError(
+            "storyboard: its CLIP carries hooks or a schedule, so that prompts come with changes of the model, but a "
+            "bank is written by one model. Wire a CLIP without Set CLIP Hooks into Storyboard, and load LoRAs with "
+            "Load LoRA."
+        )
     states = [conditioning[0][0] for conditioning in conditionings]
-    common = math.lcm(*(state.shape[1] for state in states))
+    lengths = [state.shape[1] for state in states]
+    common = math.lcm(*lengths)
+    if common > max(*lengths, COMMON_TOKENS):
+        raise ValueError(
+            f"storyboard: its [id] lines have prompts of {', '.join(map(str, lengths))} tokens, which have no common "
+            f"length below {COMMON_TOKENS}. Shorten them to less than 300 words each, or make them equally long."
+        )
     text = torch.cat([state.repeat(1, common // state.shape[1], 1) for state in states])
     pooled = torch.cat([conditioning[0][1]["pooled_output"] for conditioning in conditionings])
     return [[text, {**conditionings[0][0][1], "pooled_output": pooled}]]

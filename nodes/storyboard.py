@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import comfy.model_management
 from comfy.sdxl_clip import SDXLClipModel
 from comfy_api.latest import io
 
 from ..comic.stories import NUPJUKI
-from ..comic.storyboard import parse
+from ..comic.storyboard import check_text, parse
 from ..comic.styles import NEGATIVE, STYLES
 from .sockets import Conditioning, EncodedStoryboard, StoryboardSocket
 
@@ -71,15 +72,30 @@ class Storyboard(io.ComfyNode):
     @classmethod
     def execute(cls, clip: Any, script: str, subject: str, style: str, negative: str) -> io.NodeOutput:
         panels = parse(script, subject, style)
+        try:
+            check_text(negative)
+        except ValueError as error:
+            raise ValueError(f"negative: {error}") from None
         _require_sdxl(clip)
-        prompts = [panel.prompt for panel in panels]
-        encoded = {prompt: _encode(clip, prompt) for prompt in dict.fromkeys([*prompts, negative])}
-        positive = tuple(encoded[prompt] for prompt in prompts)
+        sources = {negative: "negative"} | {panel.prompt: f"script, line {panel.line}" for panel in reversed(panels)}
+        encoded = {prompt: _encode(clip, prompt, source) for prompt, source in sources.items()}
+        positive = tuple(encoded[panel.prompt] for panel in panels)
         return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative]))
 
 
-def _encode(clip: Any, text: str) -> Conditioning:
-    return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+def _encode(clip: Any, text: str, source: str) -> Conditioning:
+    """The conditioning of `text`. ValueError, naming `source`, where CLIP cannot read it."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    try:
+        conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    except RecursionError:
+        raise ValueError(f"{source}: its parentheses are nested too deeply. Write weights as (word:1.2).") from None
+    if not all(states.isfinite().all() for states, _ in conditioning):
+        raise ValueError(
+            f"{source}: the text encoders answered with numbers that are not finite. Take out weights that are none, "
+            "such as (word:nan) or (word:1e38); if there are none, start ComfyUI with --fp32-text-enc."
+        )
+    return conditioning
 
 
 def _require_sdxl(clip: Any) -> None:

@@ -4,7 +4,9 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from storybooth.tests.host.story import graph, upload_photos
 from storybooth.workshop.client import Graph, InvalidGraphError, NodeError
@@ -133,6 +135,8 @@ def test_bad_input_is_answered(comfy, changes, says):
         (ONLY_PLAIN, ("storyboard:", "[id]")),
         ("", ("script", "empty")),
         ("[wobble] a house", ("wobble", "1")),
+        ("(a house:1e20)", ("writer", "model:", "not finite", "(word:1e20)")),
+        ("[id] a ball\n[plain] (a house:1e20)", ("panels", "model:", "not finite")),
     ],
 )
 def test_bad_scripts_are_answered(comfy, script, says):
@@ -160,6 +164,29 @@ def test_a_bank_of_another_lora(comfy):
     nodes["patch"]["inputs"]["model"] = ["trainer", 0]
     del nodes["page"]
     refused(comfy, nodes, "bank: it was written without a LoRA", "carries one")
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_prompts_that_carry_hooks(comfy, scheduled):
+    save_file({"any.lora_down.weight": torch.zeros(1, 1)}, comfy.base / "models" / "loras" / "hook.safetensors")
+    lora = {"lora_name": "hook.safetensors", "strength_model": 1.0, "strength_clip": 0.0}
+    frames = {"strength_start": 0.0, "strength_end": 1.0, "interpolation": "linear", "start_percent": 0.0}
+    frames |= {"end_percent": 1.0, "keyframes_count": 3, "print_keyframes": False}
+    clip = {"clip": ["mini", 1], "hooks": ["on", 0], "apply_to_conds": True, "schedule_clip": scheduled}
+    nodes = {
+        "hook": {"class_type": "CreateHookLora", "inputs": lora},
+        "frames": {"class_type": "CreateHookKeyframesInterpolated", "inputs": frames},
+        "on": {"class_type": "SetHookKeyframes", "inputs": {"hooks": ["hook", 0], "hook_kf": ["frames", 0]}},
+        "clip": {"class_type": "SetClipHooks", "inputs": clip},
+        **story(),
+    }
+    nodes["storyboard"]["inputs"]["clip"] = ["clip", 0]
+    refused(comfy, nodes, "storyboard: its CLIP carries hooks", "without Set CLIP Hooks")
+
+
+def test_identity_prompts_of_very_different_lengths(comfy):
+    long = [f"[id] a ball {' '.join(['far away'] * words)}" for words in (250, 300, 350, 400)]
+    refused(comfy, story("\n".join(long)), "storyboard: its [id] lines have prompts of", "tokens", "Shorten them")
 
 
 @pytest.mark.parametrize("name", ["/tmp/x", "../x", "a/../../x", "", "a<b", "NUL", "x" * 300])

@@ -141,6 +141,11 @@ def test_a_font_that_is_not_there(comfy, font, message):
         ({"script": "a house\n[idd] a cat"}, r'script, line 2: "\[idd\] a cat".*\[idd\] is not a flag'),
         ({"subject": ""}, r"line 1.*`subject` is empty"),
         ({"style": "oil"}, "style"),
+        ({"script": "a house\na cat \ud83d"}, r"script, line 2.*half of a character"),
+        ({"script": "a house\n" + "(" * 3000 + "a cat" + ")" * 3000}, r"script, line 2: its parentheses are nested"),
+        ({"script": "a house\n(a cat:nan)"}, r"script, line 2: .*not finite.*\(word:nan\)"),
+        ({"negative": "(a cat:1e39)"}, r"negative: .*not finite"),
+        ({"negative": "x" * 20_000}, "negative: it is 20,000 characters long"),
     ],
 )
 def test_a_script_that_cannot_be_read(comfy, storyboard, message):

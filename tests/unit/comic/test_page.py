@@ -191,9 +191,10 @@ def test_a_font_by_file_path_or_by_installed_name():
     assert load_font(KOREAN, 20).getname() == load_font(path, 20).getname() != load_font("", 20).getname()
 
 
-def test_an_unknown_font():
-    with pytest.raises(FileNotFoundError, match=r"font: no font file 'NoSuchFont\.ttf' was found"):
-        layout_page(panels(1), ["a house"], font="NoSuchFont.ttf")
+@pytest.mark.parametrize("name", ["NoSuchFont.ttf", "nul\0.ttf", "x" * 5000, ".."])
+def test_an_unknown_font(name):
+    with pytest.raises(FileNotFoundError, match=r"font: no font file '.{1,100}' was found"):
+        layout_page(panels(1), ["a house"], font=name)
 
 
 def test_a_file_that_is_no_font(tmp_path):
@@ -217,6 +218,11 @@ def test_a_caption_too_high_for_its_panel():
 def test_letters_wider_than_a_panel():
     with pytest.raises(ValueError, match=r"caption_size: at 300 pixels the character 'W' is wider than a panel"):
         layout_page(panels(1), ["Wide"], caption_size=300)
+
+
+def test_a_page_that_no_program_would_open():
+    with pytest.raises(ValueError, match=r"images: the page would be 64000 x 38400 pixels.*fewer panels"):
+        layout_page(panels(1, 6400, 3840) * 100, [""] * 100, columns=10, gutter=0)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from storybooth.comic.stories import NUPJUKI
-from storybooth.comic.storyboard import MAX_SEED, Panel, parse
+from storybooth.comic.storyboard import MAX_CHARACTERS, MAX_SEED, Panel, parse
 from storybooth.comic.styles import NEGATIVE, STYLES, apply_style
 
 CAT = "a grey cat"
@@ -146,6 +146,31 @@ def test_an_empty_subject_matters_only_where_it_is_used():
     assert parse("a house", " ")[0].prompt == "a house"
     with pytest.raises(ValueError, match=r'line 2: "\{subject\} sleeps".*`subject` is empty'):
         parse("a house\n{subject} sleeps", " ")
+
+
+LONG = MAX_CHARACTERS // 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("script", "subject", "start"),
+    [
+        ("a house\n" + "x" * 1_000_000, CAT, 'script, line 2: "xxx'),
+        ("[" + "x" * 9000 + "] a house", CAT, 'script, line 1: "[xxx'),
+        ("[id]" * 2000 + " a house", CAT, 'script, line 1: "[id][id]'),
+        (f"[seed={'9' * 400}] a house", CAT, 'script, line 1: "[seed=999'),
+        ("{subject} {subject}", "x" * LONG, 'script, line 1: "{subject} {subject}": it is 10,003 characters long'),
+        ("a # {subject} {subject}", "x" * LONG, 'script, line 1: "a # {subject} {subject}": it is 10,003 characters'),
+        ("{subject}", "x" * 1_000_000, "subject: it is 1,000,000 characters long, expected at most 10,000"),
+        ("a\nb \ud83d c", CAT, 'script, line 2: "b ? c": it has half of a character (U+D83D)'),
+        ("{subject}", "\udc00", "subject: it has half of a character (U+DC00)"),
+    ],
+)
+def test_texts_that_nothing_can_read_are_refused_in_few_words(script, subject, start):
+    with pytest.raises(ValueError, match=r"^(script|subject)") as caught:
+        parse(script, subject)
+    message = str(caught.value)
+    assert message.startswith(start)
+    assert len(message) < 400
 
 
 def test_a_script_is_read_or_refused_with_a_line_of_its_own():
