@@ -1,9 +1,10 @@
-"""Draw the workflows that ship with the pack: `workflows/*.json`, their API twins and their thumbnails.
+"""Draw the workflows that ship with the pack: `workflows/*.json`, API twins, thumbnails, and `docs/canvas.jpg`.
 
     .dev/env/bin/python -m workshop.workflows
 
 The graphs are written down here once. A real canvas turns them into both formats, so each is exactly what ComfyUI
-itself would save. Run this after an input was added to a node, look at the result on the canvas, and commit it.
+itself would save; then it runs the Mini story for the pictures. Run this after an input was added to a node or Mini
+learned something, look at the result, and commit it.
 """
 
 import io
@@ -27,6 +28,7 @@ from .client import Graph
 from .server import Server, install_pack, serve
 
 WORKFLOWS = ROOT / "workflows"
+PICTURE = ROOT / "docs" / "canvas.jpg"
 
 _ADDRESS = "https://huggingface.co/{repository}/resolve/main/{name}"
 _CHECKPOINT = {
@@ -40,7 +42,8 @@ _VAE = {  # fp16-fix is in the repository's name, not in the file's
     "directory": "vae",
 }
 
-_TOP, _BOTTOM = 250, 970  # of the nodes below the notes, and of all stages: Nodes 2.0 needs the more room
+_TOP, _BOTTOM = 250, 1040  # of the nodes below the notes, and of all stages: Nodes 2.0 needs the more room
+_TALL = 770  # nine panels then fit on the sampler
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,11 @@ def _story(
         "4": Node(
             "StoryBoothLoraTrainer",
             (410, _TOP),
-            (340, 700),
+            (340, _TALL),
             {"model": [model, 0], "clip": text, "vae": vae, "images": ["3", 0], "captions": ["3", 1]}
             | settings["training"],
         ),
-        "5": Node("StoryBoothStoryboard", (820, _TOP), (480, 700), {"clip": text, "style": "comic book"}),
+        "5": Node("StoryBoothStoryboard", (820, _TOP), (480, _TALL), {"clip": text, "style": "comic book"}),
         "6": Node(
             "StoryBoothIdentityBankWriter",
             (1370, _TOP),
@@ -110,12 +113,12 @@ def _story(
         "8": Node(
             "StoryBoothPanelSampler",
             (2130, _TOP),
-            (420, 700),
+            (420, _TALL),
             {"model": ["7", 0], "storyboard": ["5", 0], "vae": vae, "bank": ["6", 0], **sampling},
         ),
         "9": Node("StoryBoothComicPage", (2620, _TOP), (280, 250), {"images": ["8", 0], "storyboard": ["5", 0]}),
         "10": Node(
-            "SaveImage", (2930, _TOP), (480, 700), {"images": ["9", 0], "filename_prefix": f"storybooth/{name}"}
+            "SaveImage", (2930, _TOP), (480, _TALL), {"images": ["9", 0], "filename_prefix": f"storybooth/{name}"}
         ),
     }
     stages = (
@@ -130,14 +133,17 @@ def _story(
     return Story(name, nodes, stages)
 
 
+# Bold, not code: Nodes 2.0 shows code in blue on blue.
 _SENTENCES = {
-    "character": "Photos of one character, from different sides, in a folder of ComfyUI's `input` folder.",
-    "learn": "A LoRA learns from the photos how the character looks, under the words `a blue sks plush`.",
-    "story": "One panel a line: what it shows, then ` # ` and its caption. `{subject}` stands for the character.",
-    "identity": "The `[id]` lines are drawn together, and the bank keeps what makes their character the same.",
+    "character": "Photos of one character, from different sides, in a folder of ComfyUI's **input** folder.",
+    "learn": "A LoRA learns how the character looks, under the words of **instance prompt**: a rare word and what it "
+    "is. Photos of somebody else need another **LoRA name**.",
+    "story": "One panel a line: what it shows, then **#** and its caption. **{subject}** stands for the character; "
+    "call it in **subject** what the trainer calls it. The lower box is what no panel should show.",
+    "identity": "The **[id]** lines are drawn together, and the bank keeps what makes their character the same.",
     "consistency": "From here on, the model looks at the bank while it draws: the later the step, the more often.",
-    "panels": "Every line becomes a panel. `[plain]` lines are drawn by the LoRA alone, without the bank.",
-    "page": "The panels and their captions become one page, saved in ComfyUI's `output` folder.",
+    "panels": "Every line becomes a panel. **[plain]** lines are drawn by the LoRA alone, without the bank.",
+    "page": "The panels and their captions become one page, saved in ComfyUI's **output** folder.",
 }
 
 STORIES = (
@@ -149,7 +155,7 @@ STORIES = (
         sentences=_SENTENCES
         | {
             "character": "A tiny model that comes with StoryBooth, **not trained yet: its pictures are noise**, and "
-            "drawings of one character. To use photos of your own, put their folder into ComfyUI's `input` folder.",
+            "drawings of one character. To use photos of your own, put their folder into ComfyUI's **input** folder.",
         },
         folder="storybooth samples/blue_plush",
         size=192,
@@ -177,10 +183,10 @@ STORIES = (
         sentences=_SENTENCES
         | {
             "character": "SDXL, a VAE that works in half precision, and five to ten photos of one character in a "
-            "folder of ComfyUI's `input` folder.",
+            "folder of ComfyUI's **input** folder.",
             "consistency": "From here on, the model looks at the bank while it draws: the later the step, the more "
-            "often. (The report's own run also used FreeU; ComfyUI's FreeU node works on other blocks, so it is left "
-            "out.)",
+            "often. (The first Nupjuki story also used FreeU; ComfyUI's FreeU node works on other blocks, so it is "
+            "left out.)",
         },
         folder="nupjuki",
         size=1024,
@@ -214,6 +220,8 @@ _DRAW = """async ([api, nodes, stages, pack]) => {
     return JSON.stringify(graph.serialize());
 }"""
 
+_OPEN = "(workflow) => app.loadGraphData(workflow)"
+
 _EXPORT = """async (workflow) => {
     await app.loadGraphData(workflow);
     return JSON.stringify((await app.graphToPrompt()).output);
@@ -231,11 +239,23 @@ def draw(page: Page, story: Story) -> tuple[dict[str, Any], Graph]:
     return workflow, json.loads(page.evaluate(_EXPORT, workflow))
 
 
-def _mini_page(comfy: Server, api: Graph) -> Image.Image:
-    """The page of a real run."""
-    (saved,) = (key for key, node in api.items() if node["class_type"] == "SaveImage")
-    (page,) = comfy.run(api).images(saved)
-    return Image.open(io.BytesIO(page))
+def run(page: Page, comfy: Server, workflow: dict[str, Any]) -> tuple[Image.Image, Image.Image]:
+    """Press Run as a user would; return the comic page, and the canvas with all stages and the filled strip."""
+    width, height = (max(stage.box[axis] + stage.box[axis + 2] for stage in STORIES[0].stages) for axis in (0, 1))
+    margin, scale = 180, 0.7  # in pixels of the screen: menus lie over the canvas's edges
+    clip = {"x": margin, "y": margin, "width": round(scale * width), "height": round(scale * height)}
+    page.set_viewport_size({axis: clip[axis] + 2 * margin for axis in ("width", "height")})
+    open_canvas(page, comfy.url, nodes2=True)
+    offset = [margin / scale, margin / scale]
+    page.evaluate(_OPEN, workflow | {"extra": {"ds": {"scale": scale, "offset": offset}}})
+    page.evaluate("app.api.addEventListener('execution_success', () => (window.finished = true))")
+    page.get_by_test_id("queue-button").click()
+    page.wait_for_function("window.finished", timeout=600_000)
+    page.wait_for_timeout(5000)  # for images to load, and for notices to go
+    canvas = Image.open(io.BytesIO(page.screenshot(clip=clip)))
+    (saved,) = (str(node["id"]) for node in workflow["nodes"] if node["type"] == "SaveImage")
+    (record,) = comfy.get_json("/history").values()
+    return Image.open(io.BytesIO(comfy.download(record["outputs"][saved]["images"][0]))), canvas
 
 
 def _layout_only() -> Image.Image:
@@ -251,7 +271,7 @@ def _write(path: str, content: Any) -> None:
 
 
 def main() -> None:
-    """Write every workflow in both formats, and its thumbnail."""
+    """Write every workflow in both formats, its thumbnail, and the canvas after a run."""
     (WORKFLOWS / "api").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
         install_pack(Path(base))
@@ -263,7 +283,11 @@ def main() -> None:
                 workflow, api = draw(page, story)
                 _write(f"{story.name}.json", workflow)
                 _write(f"api/{story.name}.json", api)
-                picture = _mini_page(comfy, api) if "mini" in story.name else _layout_only()
+                if "mini" in story.name:
+                    picture, canvas = run(page, comfy, workflow)
+                    canvas.convert("RGB").save(PICTURE, quality=85)
+                else:
+                    picture = _layout_only()
                 picture.thumbnail((512, 512))
                 picture.convert("RGB").save(WORKFLOWS / f"{story.name}.jpg", quality=85)
 
