@@ -1,8 +1,7 @@
 """Log-Normal DreamBooth LoRA Trainer: teach a MODEL a character from a few photos."""
 
-import dataclasses
 import logging
-from collections.abc import Callable
+import traceback
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,14 +12,13 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
-from tqdm import tqdm
 
 from ..files import file_name
 from ..fingerprint import fingerprint
 from ..training.settings import Settings, TargetLayers
 from ..training.timesteps import DISTRIBUTIONS
 from .checks import require_option, require_sdxl
-from .progress import show_text
+from .trainer_progress import Progress, counter
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
@@ -36,7 +34,7 @@ class LoraTrainer(io.ComfyNode):
             display_name="Log-Normal DreamBooth LoRA Trainer",
             category="StoryBooth",
             description="Teaches the model your character from a few photos and saves what it learned as a LoRA. "
-            "A run that is already in the loras folder is not trained again.",
+            "A run that was stopped goes on where it was; one that is in the loras folder is not trained again.",
             is_input_list=True,
             inputs=[
                 io.Model.Input(
@@ -177,7 +175,8 @@ class LoraTrainer(io.ComfyNode):
                     default=50,
                     min=1,
                     max=1_000_000,
-                    tooltip="How often what was learned so far is saved, so that a crash does not lose it.",
+                    tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
+                    "there, and the LoRA comes out just as it would have.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -194,7 +193,7 @@ class LoraTrainer(io.ComfyNode):
                     display_name="LoRA name",
                     default="nupjuki",
                     tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
-                    "existing file is never overwritten.",
+                    "existing file is never overwritten; the same run with more steps goes on from it.",
                 ),
             ],
             outputs=[
@@ -238,8 +237,11 @@ class LoraTrainer(io.ComfyNode):
     ) -> io.NodeOutput:
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
-        from ..training.loop import DTYPES
-        from ..training.run import find_finished, train_lora
+        from ..training.loop import Trainer
+        from ..training.lora import add_lora
+        from ..training.loss import DTYPES
+        from ..training.run import train_lora
+        from ..training.run_files import RunFiles
         from . import trainer_inputs as inputs
         from .trainer_weights import require_plain_weights, training_unet
 
@@ -250,24 +252,28 @@ class LoraTrainer(io.ComfyNode):
         device = model.load_device
         settings = Settings(precision=_automatic(device) if precision == "auto" else precision, **values)
         name = file_name(lora_name, "lora_name")
-        path = Path(folder_paths.get_folder_paths("loras")[0], name)
         photos = inputs.single_images(images)
         texts = inputs.captions_for(len(photos), captions, instance_prompt)
 
         recipe = {
-            **dataclasses.asdict(settings),
+            **settings.recipe(),
             "model": inputs.weights_fingerprint(model, "diffusion_model."),
             "clip": inputs.weights_fingerprint(clip.patcher, None, clip.layer_idx),
             "vae": inputs.weights_fingerprint(vae.patcher),
             "images": fingerprint(photos, samples=None),
             "captions": fingerprint(texts),
         }
-        trained = find_finished(path, recipe)
+        path = Path(folder_paths.get_folder_paths("loras")[0], name)
+        # Not among the LoRAs: LoraLoader would list the states, which are none.
+        states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
+        files = RunFiles(path, states, recipe)
+        trained = files.find_finished()
         if trained is None:
             node_id = cls.hidden.unique_id
             examples = inputs.encode_examples(
-                model, clip, vae, photos, texts, settings.resolution, _counter(len(photos), node_id)
+                model, clip, vae, photos, texts, settings.resolution, counter(len(photos), node_id)
             )
+            unet = trainer = None
             try:
                 # The executor's inference mode would leave nothing to differentiate.
                 with torch.inference_mode(False), torch.enable_grad():
@@ -275,17 +281,21 @@ class LoraTrainer(io.ComfyNode):
                     unet = training_unet(model, DTYPES[settings.precision])
                     if gradient_checkpointing:
                         unet.enable_gradient_checkpointing()
-                    with _Progress(settings.steps, node_id) as progress:
-                        trained = train_lora(
-                            unet, examples, settings, recipe, path, checkpoint_every, device, progress.step
-                        )
+                    add_lora(unet, settings)
+                    trainer = Trainer(unet, examples, settings, device)
+                    with Progress(settings.steps, node_id) as progress:
+                        trained = train_lora(trainer, files, checkpoint_every, progress.step)
             except torch.cuda.OutOfMemoryError as error:
                 raise torch.cuda.OutOfMemoryError(
                     f"Training ran out of memory on the graphics card ({error}). Turn on gradient_checkpointing, set "
-                    "batch_size to 1, or lower resolution. Anything learned so far stays in the loras folder."
+                    "batch_size to 1, or lower resolution. What was learned so far is kept: queue again to go on."
                 ) from error
+            except BaseException as error:
+                # ComfyUI holds on to the error, the error to its frames, and these to the UNet.
+                traceback.clear_frames(error.__traceback__)
+                raise
             finally:
-                unet = None
+                unet = trainer = None
                 comfy.model_management.soft_empty_cache()
         else:
             logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
@@ -298,36 +308,3 @@ def _automatic(device: torch.device) -> str:
     if device.type != "cuda":
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-
-
-def _counter(total: int, node_id: str) -> Callable[[int], None]:
-    """Show which image is being encoded, and let Cancel through."""
-
-    def show(index: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        show_text(f"encoding image {index + 1} of {total}", node_id)
-
-    return show
-
-
-class _Progress:
-    """Step, loss and time left, on the node and in the terminal; Cancel gets through after every step."""
-
-    def __init__(self, steps: int, node_id: str) -> None:
-        self._canvas = comfy.utils.ProgressBar(steps)
-        self._terminal = tqdm(total=steps, desc="Training LoRA", disable=not comfy.utils.PROGRESS_BAR_ENABLED)
-        self._node_id = node_id
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._terminal.close()
-
-    def step(self, step: int, loss: float) -> None:
-        self._terminal.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        self._terminal.update()
-        left = tqdm.format_interval((self._terminal.total - step) / (self._terminal.format_dict["rate"] or 1))
-        show_text(f"step {step} of {self._terminal.total}, loss {loss:.4f}, {left} left", self._node_id)
-        self._canvas.update_absolute(step)
-        comfy.model_management.throw_exception_if_processing_interrupted()

@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ..fingerprint import fingerprint
 from ..training.images import prepare
-from ..training.loop import Example
+from ..training.loss import Example
 from ..training.unet import TIME_ID_CHANNELS
 
 Posterior = tuple[torch.Tensor, torch.Tensor]
@@ -84,7 +84,9 @@ def encode_examples(
 
 def normal(example: Example) -> Example:
     """A copy on normal tensors, made under `torch.inference_mode(False)`: autograd refuses inference tensors."""
-    return Example(**{name: tensor.clone() for name, tensor in vars(example).items()})
+    values = dict(vars(example))
+    mirror = values.pop("mirror")
+    return Example(**{name: tensor.clone() for name, tensor in values.items()}, mirror=mirror and normal(mirror))
 
 
 def _encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:

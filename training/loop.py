@@ -1,127 +1,136 @@
-"""The training loop: DreamBooth on SDXL's noise prediction (Ruiz et al. 2023; the StoryBooth report's settings)."""
+"""The training loop: what one optimizer step does, and all that a run must remember between two steps."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import islice
 
-import numpy as np
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 
-from . import timesteps
+from .batches import CLASS_DRAWS, DRAWS, companions, generator, step_batches
 from .lora import lora_parameters
+from .loss import Example, NoiseLoss
+from .optimizers import learning_rate_factor, make_optimizer
 from .settings import Settings
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 MAX_GRADIENT_NORM = 1.0
-_ORDER, _DRAWS = 0, 1
 
 
 @dataclass(frozen=True)
-class Example:
-    """One captioned image, encoded.
+class Processes:
+    """The processes that share one run's work: this one's `index` of `count`, and `total`, which replaces a tensor by
+    its sum over all of them."""
 
-    `latent_mean` and `latent_std` (4, h, w): the VAE's posterior, times its scaling factor. `text` (tokens, width):
-    both text encoders' penultimate states; `pooled` (width,). `time_ids` (6,): SDXL's micro-conditioning in pixels.
+    index: int = 0
+    count: int = 1
+    total: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+
+
+class Trainer:
+    """A run between its optimizer steps: adapters, optimizer, scaler, and the losses so far.
+
+    AdamW by default; gradients accumulated over micro-batches, divided by `settings.gradient_accumulation` (also where
+    the data ends early, as in the report's run) and clipped to norm 1. The micro-batches of a step are shared among
+    `processes`, so that their number changes nothing but the order of sums.
+
+    Every micro-batch draws from random numbers of its own, a function of (seed, step, micro-batch): no global random
+    state is touched, and the step is all that there is to remember of it.
     """
 
-    latent_mean: torch.Tensor
-    latent_std: torch.Tensor
-    text: torch.Tensor
-    pooled: torch.Tensor
-    time_ids: torch.Tensor
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        examples: Sequence[Example],
+        settings: Settings,
+        device: torch.device,
+        class_examples: Sequence[Example] = (),
+        processes: Processes | None = None,
+    ) -> None:
+        self.unet = unet
+        self.settings = settings
+        self.processes = processes or Processes()
+        self.losses: list[float] = []
+        self.parameters = lora_parameters(unet)
+        self.optimizer = make_optimizer(self.parameters, settings)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self._examples, self._class_examples = examples, class_examples
+        self._loss = NoiseLoss(unet, settings, device)
+        self._device = device
+        self._updating = False
+        self.resume([])
+
+    @property
+    def step(self) -> int:
+        """The number of optimizer steps that are done."""
+        return len(self.losses)
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether adapters and optimizer belong to the same step; not so if an update was broken off in its middle."""
+        return not self._updating
+
+    def resume(self, losses: list[float]) -> None:
+        """Go on after the step that `losses` end with; adapters, optimizer and scaler must be as they were then."""
+        self.losses = list(losses)
+        self._batches = islice(step_batches(_buckets(self._examples), self.settings), self.step, None)
+
+    def advance(self) -> float:
+        """Do one optimizer step and return its mean loss.
+
+        Raises FloatingPointError when the loss or its gradient is no longer finite; the adapters are then unchanged.
+        """
+        batches = next(self._batches)
+        loss = torch.zeros((), device=self._device)
+        for index in range(self.processes.index, len(batches), self.processes.count):
+            for part in self._losses(batches[index], index):
+                self.scaler.scale(part / self.settings.gradient_accumulation).backward()
+                loss += part.detach()
+        if self.processes.count > 1:
+            self._share_gradients()
+        mean = (self.processes.total(loss) / len(batches)).item()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM)
+        # The scaler skips a step whose gradients have overflowed, and scales less from then on.
+        if not math.isfinite(mean) or not (self.scaler.is_enabled() or norm.isfinite()):
+            self._raise_not_finite(mean)
+        rate = self.settings.learning_rate * learning_rate_factor(self.step, self.settings)
+        self._updating = True
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.losses.append(mean)
+        self._updating = False
+        return mean
+
+    def _losses(self, batch: Sequence[int], index: int) -> Iterator[torch.Tensor]:
+        """The loss of a micro-batch, then that of as many class images; each is ready for its own backward pass."""
+        settings = self.settings
+        rng = generator(settings, DRAWS, self.step, index)
+        yield self._loss([self._examples[i] for i in batch], settings.timestep_sampling, rng)
+        if self._class_examples:
+            # As published: class images see all noise levels alike.
+            rng = generator(settings, CLASS_DRAWS, self.step, index)
+            chosen = companions(_buckets(self._class_examples), len(batch), rng)
+            loss = self._loss([self._class_examples[i] for i in chosen], "uniform", rng)
+            yield settings.options.prior_weight * loss
+
+    def _share_gradients(self) -> None:
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        flat = self.processes.total(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = flat.split([parameter.numel() for parameter in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _raise_not_finite(self, loss: float) -> None:
+        what = f"the loss became {loss}" if not math.isfinite(loss) else "the gradient overflowed"
+        raise FloatingPointError(
+            f"{what} at step {self.step + 1}, so training stopped. Lower learning_rate, or choose another precision "
+            f"than {self.settings.precision} (bf16 and fp32 overflow later than fp16)."
+        )
 
 
-def train(
-    unet: UNet2DConditionModel, examples: Sequence[Example], settings: Settings, device: torch.device
-) -> Iterator[float]:
-    """Train the adapters of `unet`, yielding the mean loss of each optimizer step as soon as it is done.
-
-    Plain fp32 MSE on the noise; AdamW; gradients accumulated over micro-batches, divided by
-    `settings.gradient_accumulation` (also where the data ends early, as in the report's run) and clipped to norm 1.
-    Every step draws from random numbers of its own, a function of (seed, step): no global random state is touched,
-    and a later step can be computed without the earlier draws.
-
-    Raises FloatingPointError when the loss is no longer finite.
-    """
-    parameters = lora_parameters(unet)
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
-    )
-    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
-    schedule = DDPMScheduler(
-        num_train_timesteps=timesteps.TRAIN_TIMESTEPS,
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        prediction_type="epsilon",
-    )
-    for step, batches in zip(range(settings.steps), step_batches(len(examples), settings), strict=False):
-        rng = np.random.default_rng([settings.seed, _DRAWS, step])
-        losses = []
-        for indices in batches:
-            loss = _loss(unet, [examples[i] for i in indices], settings, schedule, rng, device)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise FloatingPointError(
-                    f"the loss became {losses[-1]} at step {step + 1}, so training stopped. Lower learning_rate, or "
-                    f"choose another precision than {settings.precision} (bf16 and fp32 overflow later than fp16)."
-                )
-            scaler.scale(loss / settings.gradient_accumulation).backward()
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-        yield sum(losses) / len(losses)
-
-
-def step_batches(examples: int, settings: Settings) -> Iterator[list[np.ndarray]]:
-    """The example indices of each optimizer step, without end: a list of micro-batches each.
-
-    Every pass over the data is shuffled anew. A step never reaches past the end of the data: ten images with batch
-    size 1 and accumulation 4 give steps of 4, 4 and 2 micro-batches.
-    """
-    size, accumulation = settings.batch_size, settings.gradient_accumulation
-    for epoch in count():
-        order = np.random.default_rng([settings.seed, _ORDER, epoch]).permutation(examples)
-        batches = [order[start : start + size] for start in range(0, examples, size)]
-        for start in range(0, len(batches), accumulation):
-            yield batches[start : start + accumulation]
-
-
-def _loss(
-    unet: UNet2DConditionModel,
-    examples: Sequence[Example],
-    settings: Settings,
-    schedule: DDPMScheduler,
-    rng: np.random.Generator,
-    device: torch.device,
-) -> torch.Tensor:
-    """‖ε − ε_θ(z_t, t, c)‖², the mean over one micro-batch, in fp32."""
-    dtype = DTYPES[settings.precision]
-    mean = torch.stack([example.latent_mean for example in examples]).to(device)
-    std = torch.stack([example.latent_std for example in examples]).to(device)
-    time_ids = torch.stack([example.time_ids for example in examples]).to(device)
-    pooled = torch.stack([example.pooled for example in examples]).to(device, dtype)
-    text = _stack_text([example.text for example in examples]).to(device, dtype)
-
-    def gaussian() -> torch.Tensor:
-        return torch.from_numpy(rng.standard_normal(tuple(mean.shape), dtype=np.float32)).to(device)
-
-    t = timesteps.sample(settings.timestep_sampling, len(examples), rng, settings.mu, settings.sigma)
-    t = torch.from_numpy(t).to(device)
-    latents = mean + std * gaussian()
-    noise = gaussian()
-    noisy = schedule.add_noise(latents, noise, t)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        conditions = {"text_embeds": pooled, "time_ids": time_ids}
-        prediction = unet(noisy.to(dtype), t, encoder_hidden_states=text, added_cond_kwargs=conditions).sample
-    return torch.nn.functional.mse_loss(prediction.float(), noise)
-
-
-def _stack_text(texts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack captions that may differ in their number of tokens. Repeating all tokens alike changes no attention."""
-    length = math.lcm(*(text.shape[0] for text in texts))
-    return torch.stack([text.repeat(length // text.shape[0], 1) for text in texts])
+def _buckets(examples: Sequence[Example]) -> list[torch.Size]:
+    return [example.latent_mean.shape for example in examples]

@@ -5,22 +5,27 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 
-from .settings import TargetLayers
+from .settings import Settings
 
 _ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}
+_FEED_FORWARD = r"|ff\.net\.(0\.proj|2)"
 _ADAPTER = "default"
 
 
-def add_lora(unet: UNet2DConditionModel, rank: int, target_layers: TargetLayers, seed: int) -> None:
-    """Put fp32 adapters on `to_q`, `to_k`, `to_v` and `to_out.0` of the chosen attention layers, alpha = rank.
+def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
+    """Put fp32 adapters on `to_q`, `to_k`, `to_v` and `to_out.0` of the chosen attention layers, and, where the option
+    says so, on the feed-forward layers beside them.
 
-    A is drawn with standard deviation 1 / rank from `seed`, B is zero, so the UNet's output stays the same at first
+    A is drawn with standard deviation 1 / rank from the seed, B is zero, so the UNet's output stays the same at first
     (report, section on DreamBooth LoRA). The global random state is left as it was.
     """
-    modules = rf".*\.{_ATTENTION[target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
-    config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=modules)
+    attention = rf"{_ATTENTION[settings.target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
+    modules = rf".*\.({attention}{_FEED_FORWARD if settings.options.feed_forward else ''})"
+    config = LoraConfig(
+        r=settings.rank, lora_alpha=settings.alpha, init_lora_weights="gaussian", target_modules=modules
+    )
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(settings.seed)
         unet.add_adapter(config, adapter_name=_ADAPTER)
     for parameter in lora_parameters(unet):
         parameter.data = parameter.data.float()

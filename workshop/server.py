@@ -18,10 +18,11 @@ _BOOT_SECONDS = 300
 
 
 class Server(Client):
-    """A running ComfyUI of ours: a client for it, its base directory and its log."""
+    """A running ComfyUI of ours: a client for it, its process id, its base directory and its log."""
 
-    def __init__(self, url: str, base: Path, log: Path) -> None:
+    def __init__(self, url: str, pid: int, base: Path, log: Path) -> None:
         super().__init__(url)
+        self.pid = pid
         self.base = base
         self.log = log
         self.boot_log = self.log_text()
@@ -73,7 +74,7 @@ def serve(comfyui: Path, base: Path, python: str = sys.executable) -> Iterator[S
         )
     try:
         _wait_until_up(process, url, log)
-        with Server(url, base, log) as server:
+        with Server(url, process.pid, base, log) as server:
             yield server
     finally:
         process.stdin.close()  # the launcher ends when its input does

@@ -207,7 +207,7 @@ def test_patches_of_the_model_come_out_with_it(comfy):
     assert pixels(trained) == pixels(loaded) != pixels(plain)
 
 
-def test_cancel_keeps_what_was_learned_and_the_next_run_finishes(comfy):
+def test_cancel_keeps_what_was_learned_and_the_next_run_goes_on(comfy):
     run = comfy.queue(graph(comfy, lora_name="cancelled", steps=400))
     with pytest.raises(CancelledError):
         for event in run:
@@ -216,8 +216,27 @@ def test_cancel_keeps_what_was_learned_and_the_next_run_finishes(comfy):
     (partial,) = loras(comfy, "cancelled*")
     assert 2 <= int(partial.split(".step")[1].split(".")[0]) < 10
     assert pixels(comfy.run(load_lora(partial)))
-    run = comfy.run(graph(comfy, lora_name="cancelled"))
+    assert partial not in [path.name for path in (comfy.base / "output").rglob("*")]
+    reached = int(partial.split(".step")[1].split(".")[0])
+    run = comfy.queue(graph(comfy, lora_name="cancelled", steps=reached + 2))
+    assert [line.split(" of ")[0] for line in steps_shown(run)] == [f"step {reached + 1}", f"step {reached + 2}"]
     assert run.outputs["name"]["text"] == ["cancelled.safetensors"]
+    assert loras(comfy, "cancelled*") == ["cancelled.safetensors"]
+
+    more = comfy.queue(graph(comfy, lora_name="cancelled", steps=reached + 3))
+    assert [line.split(" of ")[0] for line in steps_shown(more)] == [f"step {reached + 3}"]
+    assert loras(comfy, "cancelled*") == ["cancelled.safetensors", f"cancelled.step{reached + 2:06d}.safetensors"]
+    comfy.run(graph(comfy, lora_name="uninterrupted", steps=reached + 3))
+    assert weights(comfy, "cancelled") == weights(comfy, "uninterrupted")
+
+
+def weights(comfy, name):
+    """The bytes of a LoRA, but for its name in the metadata."""
+    data = (comfy.base / "models" / "loras" / f"{name}.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    assert header["__metadata__"].pop("ss_output_name") == name
+    return header, data[8 + size :]
 
 
 def failure(comfy, **widgets):

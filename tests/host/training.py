@@ -25,7 +25,10 @@ from storybooth.nodes import mini_network
 from storybooth.nodes.lora_trainer import LoraTrainer
 from storybooth.nodes.trainer_inputs import encode_examples, normal, weights_fingerprint
 from storybooth.nodes.trainer_weights import training_unet
+from storybooth.training.loop import Trainer
+from storybooth.training.lora import add_lora
 from storybooth.training.run import train_lora
+from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Settings
 
 (FOLDER,) = within.ARGUMENTS
@@ -90,8 +93,9 @@ def train(model, clip, vae, images, name):
     with torch.inference_mode(False), torch.enable_grad():
         unet = training_unet(model, torch.float32)
         examples = [normal(example) for example in examples]
-        recipe = {"rank": SETTINGS.rank}
-        trained = train_lora(unet, examples, SETTINGS, recipe, path, 50, CPU, lambda step, loss: None)
+        add_lora(unet, SETTINGS)
+        files = RunFiles(path, Path(FOLDER, "states", name), SETTINGS.recipe())
+        trained = train_lora(Trainer(unet, examples, SETTINGS, CPU), files, 50, lambda step, loss, trouble: None)
     return unet, trained, path
 
 

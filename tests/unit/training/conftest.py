@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from storybooth.training.loop import Example
 from storybooth.training.lora import add_lora
+from storybooth.training.loss import Example
+from storybooth.training.settings import Settings
 from storybooth.training.unet import UNet2DConditionModel, build_unet, diffusers_config
 
 CONFIG = {
@@ -44,11 +45,11 @@ def weights() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def make_unet(weights):
-    """Build a UNet on `weights` with adapters on it."""
+    """Build a UNet on `weights` with adapters on it, as the given settings say."""
 
-    def make(target_layers="self_attention", rank=4, seed=42):
+    def make(**settings):
         unet = build_unet(CONFIG, weights.__getitem__)
-        add_lora(unet, rank, target_layers, seed)
+        add_lora(unet, Settings(**settings))
         return unet
 
     return make

@@ -1,7 +1,9 @@
 """The training loop on a real UNet: it learns, it repeats itself from its seed, it steps when the report's run did."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ import torch
 from diffusers import DDPMScheduler
 
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
-from storybooth.training.loop import Example, _stack_text, step_batches, train
+from storybooth.training.batches import step_batches
+from storybooth.training.loop import Processes, Trainer
 from storybooth.training.lora import add_lora, lora_parameters, lora_state_dict
+from storybooth.training.loss import Example, stack_text
 from storybooth.training.settings import Settings
 from storybooth.training.unet import build_unet
 
@@ -18,7 +22,8 @@ QUICK = Settings(steps=3, gradient_accumulation=2, resolution=64, learning_rate=
 
 
 def run(unet, examples, settings=QUICK):
-    return list(train(unet, examples, settings, CPU))
+    trainer = Trainer(unet, examples, settings, CPU)
+    return [trainer.advance() for _ in range(settings.steps)]
 
 
 def test_the_loss_goes_down(make_unet, examples):
@@ -76,7 +81,7 @@ def test_half_precision_trains_close_to_fp32(weights, examples, precision):
     losses = []
     for settings, kind in ((QUICK, torch.float32), (replace(QUICK, precision=precision), dtype)):
         unet = build_unet(CONFIG, lambda name, kind=kind: weights[name].to(kind))
-        add_lora(unet, 4, "self_attention", 42)
+        add_lora(unet, settings)
         losses.append(run(unet, examples, settings))
         assert all(parameter.isfinite().all() for parameter in lora_parameters(unet))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -88,11 +93,11 @@ def test_one_step_is_the_published_computation(make_unet, examples):
     trained, expected = make_unet(), make_unet()
     (loss,) = run(trained, examples[:2], settings)
 
-    (batches,) = islice(step_batches(2, settings), 1)
-    rng = np.random.default_rng([settings.seed, 1, 0])
+    (batches,) = islice(step_batches([0, 0], settings), 1)
     alphas = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012).alphas_cumprod
     losses = []
-    for (index,) in batches:
+    for number, (index,) in enumerate(batches):
+        rng = np.random.default_rng([settings.seed, 1, 0, number])
         x = np.exp(-0.3 + 1.6 * rng.standard_normal(1))
         t = int(np.floor(x / (1 + x) * 999)[0])
         draw = [torch.from_numpy(rng.standard_normal((1, 4, 8, 8), dtype=np.float32)) for _ in range(2)]
@@ -116,7 +121,7 @@ def test_one_step_is_the_published_computation(make_unet, examples):
 
 def test_steps_end_with_the_data(examples):
     settings = replace(QUICK, gradient_accumulation=4)
-    steps = list(islice(step_batches(10, settings), 1450))
+    steps = list(islice(step_batches([0] * 10, settings), 1450))
     assert [len(step) for step in steps[:6]] == [4, 4, 2, 4, 4, 2]
     assert sum(len(step) for step in steps) == 4834
     for epoch in range(0, 30, 3):
@@ -132,7 +137,7 @@ def test_steps_end_with_the_data(examples):
 )
 def test_batches_and_accumulation(examples, size, accumulation, expected):
     settings = replace(QUICK, batch_size=size, gradient_accumulation=accumulation)
-    steps = islice(step_batches(examples, settings), len(expected))
+    steps = islice(step_batches([0] * examples, settings), len(expected))
     assert [[len(batch) for batch in step] for step in steps] == expected
 
 
@@ -147,7 +152,7 @@ def test_captions_of_differing_length_share_a_batch(make_unet, examples):
     longer = Example(**{**vars(examples[1]), "text": torch.randn(154, 48)})
     losses = run(make_unet(), [examples[0], longer], replace(QUICK, batch_size=2, steps=1))
     assert np.isfinite(losses).all()
-    stacked = _stack_text([examples[0].text, longer.text])
+    stacked = stack_text([examples[0].text, longer.text])
     assert stacked.shape == (2, 154, 48)
     assert torch.equal(stacked[0, 77:], examples[0].text)
 
@@ -156,6 +161,43 @@ def test_a_loss_that_is_not_a_number_stops_with_advice(make_unet, examples):
     broken = Example(**{**vars(examples[0]), "text": torch.full((77, 48), float("nan"))})
     with pytest.raises(FloatingPointError, match=r"loss became nan at step 1.*learning_rate"):
         run(make_unet(), [broken])
+
+
+def test_a_gradient_that_overflows_stops_before_it_reaches_the_adapters(make_unet, examples):
+    trainer = Trainer(make_unet(), examples, QUICK, CPU)
+    trainer.advance()
+    before = [parameter.clone() for parameter in trainer.parameters]
+    trainer.parameters[3].register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(FloatingPointError, match=r"gradient overflowed at step 2.*learning_rate"):
+        trainer.advance()
+    assert trainer.step == 1 and trainer.between_steps
+    assert all(torch.equal(a, b) for a, b in zip(trainer.parameters, before, strict=True))
+
+
+def test_processes_share_a_step_and_change_nothing_but_rounding(make_unet, examples):
+    """Two processes in two threads; the third step ends with the data, so that one of them has nothing to do."""
+    settings = replace(QUICK, steps=4, gradient_accumulation=2)
+    alone = make_unet()
+    losses = run(alone, examples[:5], settings)
+    barrier, sums, unets = Barrier(2), [None, None], [make_unet(), make_unet()]
+
+    def work(index):
+        def total(tensor):
+            sums[index] = tensor
+            barrier.wait()
+            both = sums[0] + sums[1]
+            barrier.wait()
+            return both
+
+        trainer = Trainer(unets[index], examples[:5], settings, CPU, processes=Processes(index, 2, total))
+        return [trainer.advance() for _ in range(4)], trainer.parameters
+
+    with ThreadPoolExecutor(2) as pool:
+        (first, parameters), (second, others) = pool.map(work, range(2))
+    assert first == second == pytest.approx(losses, rel=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(parameters, others, strict=True))
+    for ours, theirs in zip(parameters, lora_parameters(alone), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.parametrize(

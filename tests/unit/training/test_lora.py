@@ -6,6 +6,7 @@ from diffusers import UNet2DConditionModel
 
 from storybooth.tests.unit.training.conftest import CONFIG, SELF_ATTENTION_LAYERS
 from storybooth.training.lora import add_lora, lora_parameters, lora_state_dict
+from storybooth.training.settings import Options, Settings
 from storybooth.training.unet import alias, build_unet, diffusers_config
 
 SDXL = CONFIG | {
@@ -46,7 +47,7 @@ def test_a_lora_on_sdxl_has_the_reports_number_of_parameters():
     for target_layers, layers, count in [("self_attention", 280, None), ("self_and_cross_attention", 560, 5_806_080)]:
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(diffusers_config(SDXL)).requires_grad_(False)
-        add_lora(unet, 4, target_layers, 42)
+        add_lora(unet, Settings(target_layers=target_layers))
         parameters = lora_parameters(unet)
         assert len(parameters) == 2 * layers
         if count:
@@ -87,7 +88,7 @@ def test_an_alias_of_an_inference_tensor_can_be_differentiated_through():
 
 @pytest.mark.parametrize("target_layers", ["self_attention", "self_and_cross_attention"])
 def test_only_the_chosen_attention_layers_are_trained(make_unet, target_layers):
-    unet = make_unet(target_layers)
+    unet = make_unet(target_layers=target_layers)
     trained = {name for name, parameter in unet.named_parameters() if parameter.requires_grad}
     attentions = {"attn1"} if target_layers == "self_attention" else {"attn1", "attn2"}
     layers = SELF_ATTENTION_LAYERS * len(attentions)
@@ -100,7 +101,7 @@ def test_only_the_chosen_attention_layers_are_trained(make_unet, target_layers):
 
 def test_adapters_are_fp32_on_a_half_precision_unet(weights):
     unet = build_unet(CONFIG, lambda name: weights[name].to(torch.bfloat16))
-    add_lora(unet, 4, "self_attention", 42)
+    add_lora(unet, Settings())
     assert {parameter.dtype for parameter in lora_parameters(unet)} == {torch.float32}
     assert unet.conv_in.weight.dtype == torch.bfloat16
 
@@ -130,3 +131,26 @@ def test_keys_are_kohyas_with_a_float_alpha(make_unet):
     assert len(tensors) == SELF_ATTENTION_LAYERS * 4 * 3
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     assert {tensor.is_contiguous() for tensor in tensors.values()} == {True}
+
+
+def test_feed_forward_layers_join_on_request(make_unet):
+    tensors = lora_state_dict(make_unet(options=Options(feed_forward=True)))
+    block = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0"
+    assert tensors[f"{block}_ff_net_0_proj.lora_up.weight"].shape == (2 * 4 * 64, 4)
+    assert tensors[f"{block}_ff_net_2.lora_down.weight"].shape == (4, 4 * 64)
+    assert len(tensors) == SELF_ATTENTION_LAYERS * (4 + 2) * 3
+
+
+def test_alpha_scales_what_the_lora_adds(make_unet, examples):
+    def effect(alpha):
+        unet = make_unet(options=Options(alpha=alpha))
+        plain = predict(unet, examples[0])
+        with torch.no_grad():
+            for name, parameter in unet.named_parameters():
+                if "lora_B" in name:
+                    parameter.fill_(1e-4)
+        assert {t.item() for name, t in lora_state_dict(unet).items() if name.endswith("alpha")} == {alpha or 4.0}
+        return predict(unet, examples[0]) - plain
+
+    assert torch.equal(effect(0), effect(4))
+    torch.testing.assert_close(effect(2), effect(4) / 2, rtol=0.02, atol=1e-5)

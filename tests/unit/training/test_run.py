@@ -1,7 +1,7 @@
-"""Runs and their files: what is saved when, what is found again, what is never overwritten."""
+"""Runs and their files: what is saved when, what goes on from where, what is found again, what is never overwritten."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import safetensors
@@ -10,12 +10,14 @@ import torch
 
 from storybooth.fingerprint import fingerprint
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
-from storybooth.training.run import find_finished, train_lora
-from storybooth.training.settings import Settings
+from storybooth.training.loop import Trainer
+from storybooth.training.lora import add_lora
+from storybooth.training.run import train_lora
+from storybooth.training.run_files import RunFiles
+from storybooth.training.settings import Options, Settings
 from storybooth.training.unet import build_unet
 
-SETTINGS = Settings(steps=5, gradient_accumulation=1, resolution=64)
-RECIPE = {**asdict(SETTINGS), "model": "m", "images": "i"}
+SETTINGS = Settings(steps=5, gradient_accumulation=1, resolution=64, learning_rate=1e-2)
 
 
 class CancelError(BaseException):
@@ -28,24 +30,44 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def start(weights, examples, path):
-    """Start a run; `cancel_at` raises after that step."""
+def states(tmp_path):
+    return tmp_path / "states"
 
-    def run(cancel_at=None, recipe=RECIPE, every=2, on_step=None):
-        def step(number, loss):
-            if on_step:
-                on_step(number)
+
+@pytest.fixture
+def files(path, states):
+    """The files of a run of given settings."""
+
+    def make(settings=SETTINGS, **recipe):
+        return RunFiles(path, states, {**settings.recipe(), "model": "m", "images": "i", **recipe})
+
+    return make
+
+
+@pytest.fixture
+def start(weights, examples, files):
+    """Start a run, or go on with it; `cancel_at` raises after that step."""
+
+    def run(settings=SETTINGS, cancel_at=None, every=2, on_step=lambda number, trouble: None):
+        unet = build_unet(CONFIG, weights.__getitem__)
+        add_lora(unet, settings)
+
+        def step(number, loss, trouble):
+            on_step(number, trouble)
             if number == cancel_at:
                 raise CancelError
 
-        settings = replace(SETTINGS, seed=recipe["seed"])
-        return train_lora(build_unet(CONFIG, weights.__getitem__), examples, settings, recipe, path, every, CPU, step)
+        return train_lora(Trainer(unet, examples, settings, CPU), files(settings), every, step)
 
     return run
 
 
-def files(path):
-    return sorted(file.name for file in path.parent.iterdir())
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def steps_in(folder):
+    return [int(name.split(".step")[1].split(".")[0]) for name in names(folder) if ".step" in name]
 
 
 def metadata(path):
@@ -53,97 +75,201 @@ def metadata(path):
         return file.metadata()
 
 
-def steps_of(names):
-    return [int(name.split(".step")[1].split(".")[0]) for name in names]
-
-
-def test_a_finished_run_is_one_file_and_is_found_again(start, path):
-    assert find_finished(path, RECIPE) is None
+def test_a_finished_run_is_found_again(start, path, states, files):
+    assert files().find_finished() is None
     trained = start()
-    assert files(path) == ["toy.safetensors"]
-    found = find_finished(path, RECIPE)
+    assert names(path.parent) == ["toy.safetensors"]
+    assert steps_in(states) == [5]
+    found = files().find_finished()
     assert found.tensors.keys() == trained.tensors.keys()
     assert all(torch.equal(found.tensors[name], trained.tensors[name]) for name in found.tensors)
     assert found.losses == trained.losses and len(found.losses) == 5
 
 
-def test_the_file_tells_other_programs_what_it_is(start, path):
-    start()
+def test_the_file_tells_other_programs_what_it_is(start, path, files):
+    start(replace(SETTINGS, options=Options(alpha=2.0)))
     told = metadata(path)
     assert told["ss_network_module"] == "networks.lora"
-    assert (told["ss_network_dim"], told["ss_network_alpha"]) == ("4", "4.0")
+    assert (told["ss_network_dim"], told["ss_network_alpha"]) == ("4", "2.0")
     assert told["ss_base_model_version"] == "sdxl_base_v1-0"
     assert told["ss_output_name"] == "toy"
     assert told["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
-    assert json.loads(told["storybooth_recipe"]) == RECIPE
+    assert json.loads(told["storybooth_recipe"])["steps"] == 5
 
 
-def test_checkpoints_are_loras_and_only_the_latest_stays(start, path):
+def test_only_the_latest_state_stays_and_it_is_no_file_of_the_loras_folder(start, path, states):
     seen = []
-    start(on_step=lambda number: seen.append(steps_of(files(path)) if number < 5 else None))
-    assert seen[:4] == [[], [2], [2], [4]]
+    start(on_step=lambda number, trouble: seen.append((steps_in(states), names(path.parent))))
+    assert seen == [([], []), ([2], []), ([2], []), ([4], []), ([5], [])]
 
 
-def test_cancel_saves_what_was_learned_and_goes_on(start, path):
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("options", [Options(), Options(lr_schedule="cosine", warmup_steps=2, noise_offset=0.1)])
+def test_a_stopped_run_goes_on_to_the_very_same_file(start, path, states, options, precision):
+    settings = replace(SETTINGS, options=options, precision=precision)
+    trained = start(settings)
+    whole = path.read_bytes()
+    path.unlink()
+    for state in states.iterdir():
+        state.unlink()
+
+    for cancel_at in (1, 3):
+        with pytest.raises(CancelError):
+            start(settings, cancel_at=cancel_at)
+        assert steps_in(states) == steps_in(path.parent) == [cancel_at]
+    seen = []
+    again = start(settings, on_step=lambda number, trouble: seen.append(number))
+    assert seen == [4, 5]
+    assert again.losses == trained.losses
+    assert path.read_bytes() == whole
+    assert names(path.parent) == ["toy.safetensors"]
+
+
+def test_cancel_keeps_what_was_learned_as_a_lora(start, path, files):
     with pytest.raises(CancelError):
         start(cancel_at=3)
-    (name,) = files(path)
-    assert steps_of([name]) == [3]
+    (name,) = names(path.parent)
     partial = safetensors.torch.load_file(path.with_name(name))
     assert any(tensor.count_nonzero() for key, tensor in partial.items() if "lora_up" in key)
     assert json.loads(metadata(path.with_name(name))["storybooth_step"]) == 3
-    assert find_finished(path, RECIPE) is None
+    assert files().find_finished() is None
 
 
-def test_a_cancelled_run_can_be_queued_again_and_cleans_up(start, path):
-    with pytest.raises(CancelError):
-        start(cancel_at=3)
-    seen = []
-    start(on_step=lambda number: seen.append(steps_of(files(path)) if number < 5 else None))
-    assert seen[:4] == [[3], [2, 3], [2, 3], [4]]
-    assert files(path) == ["toy.safetensors"]
-
-
-def test_other_runs_keep_their_unfinished_files(start, path):
-    with pytest.raises(CancelError):
-        start(cancel_at=3, recipe=RECIPE | {"seed": 7})
+def test_more_steps_go_on_where_the_finished_run_ended(start, path, files):
+    more = replace(SETTINGS, steps=8)
     start()
-    assert len(files(path)) == 2
+    shorter = path.read_bytes()
+    assert files(more).find_finished() is None
+    seen = []
+    start(more, on_step=lambda number, trouble: seen.append(number))
+    assert seen == [6, 7, 8]
+    assert names(path.parent) == ["toy.safetensors", "toy.step000005.safetensors"]
+    assert path.with_name("toy.step000005.safetensors").read_bytes() == shorter
+    longer = path.read_bytes()
+    path.unlink()
+    (state,) = files(more).states.iterdir()
+    state.unlink()
+    start(more)
+    assert path.read_bytes() == longer
 
 
-def test_an_existing_file_of_another_run_is_refused_and_says_what_differs(start, path):
+def test_more_steps_without_the_state_are_refused(start, path, states, files):
+    start()
+    for state in states.iterdir():
+        state.unlink()
+    with pytest.raises(FileExistsError, match=r"toy.safetensors exists already and has 5 steps, and the state .* gone"):
+        files(replace(SETTINGS, steps=8)).find_finished()
+
+
+def test_fewer_steps_than_a_stopped_run_has_are_refused(start):
+    with pytest.raises(CancelError):
+        start(cancel_at=4)
+    with pytest.raises(ValueError, match=r"steps: got 3, .* already come to step 4\. Set steps to 4"):
+        start(replace(SETTINGS, steps=3))
+
+
+def test_other_runs_keep_their_files(start, path, states):
+    with pytest.raises(CancelError):
+        start(replace(SETTINGS, seed=7), cancel_at=3)
+    start()
+    assert len(names(path.parent)) == 2 and sorted(steps_in(states)) == [3, 5]
+
+
+def test_an_existing_file_of_another_run_is_refused_and_says_what_differs(start, path, files):
     start()
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match=r"lora_name: toy.safetensors exists.*other images, seed|seed, images"):
-        find_finished(path, RECIPE | {"seed": 7, "images": "j"})
+    with pytest.raises(FileExistsError, match=r"lora_name: toy.safetensors exists.*other seed, flip, images"):
+        files(replace(SETTINGS, seed=7, options=Options(flip=True)), images="j").find_finished()
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"", b"no safetensors", safetensors.torch.save({"x": torch.zeros(1)})])
-def test_a_foreign_file_is_refused(path, content):
+def test_a_foreign_file_is_refused(path, files, content):
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(FileExistsError, match="not made by this node"):
-        find_finished(path, RECIPE)
+    with pytest.raises(FileExistsError, match="not made by this trainer"):
+        files().find_finished()
 
 
-def test_a_run_that_diverges_keeps_its_last_good_checkpoint(start, path, examples):
-    def poison(number):
+@pytest.mark.parametrize("content", [b"", b"no safetensors", safetensors.torch.save({"x": torch.zeros(1)})])
+def test_a_damaged_state_is_named(start, states, content):
+    with pytest.raises(CancelError):
+        start(cancel_at=3)
+    (state,) = states.iterdir()
+    state.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{state.name} does not hold the state of this run .*Delete it"):
+        start()
+
+
+def test_what_a_killed_process_left_half_written_goes_away(start, path, states):
+    with pytest.raises(CancelError):
+        start(cancel_at=3)
+    (state,) = states.iterdir()
+    state.with_name(f".{state.name}.123.tmp").write_bytes(b"half")
+    path.with_name(".toy.safetensors.123.tmp").write_bytes(b"half")
+    start()
+    assert names(path.parent) == ["toy.safetensors"] and len(names(states)) == 1
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint_as_a_lora(start, path, states, examples):
+    def poison(number, trouble):
         if number == 3:
             for example in examples:
                 example.text.fill_(float("nan"))
 
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(FloatingPointError, match=r"nan at step 4.*Lower learning_rate.*until step 2 is kept as toy\."):
         start(on_step=poison)
-    (name,) = files(path)
+    assert steps_in(states) == steps_in(path.parent) == [2]
+    (name,) = names(path.parent)
     tensors = safetensors.torch.load_file(path.with_name(name))
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
-def test_an_unwritable_folder_is_found_before_training(start, path):
-    path.parent.write_text("a file, no folder")
+def test_training_goes_on_over_a_full_disk_and_tries_again(start, states, path):
+    resource = pytest.importorskip("resource", reason="Windows has no limit on the size of a file")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    seen = []
+
+    def limit(number, trouble):
+        """Nothing larger than a few bytes fits from step 1 to step 3."""
+        seen.append(trouble)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096 if number < 3 else before[0], before[1]))
+
+    try:
+        trained = start(on_step=limit)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [bool(trouble) for trouble in seen] == [False, True, True, False, False]
+    assert "step000002.safetensors cannot be written" in seen[1] and "Free some space" in seen[1]
+    assert len(trained.losses) == 5
+    assert steps_in(states) == [5] and names(path.parent) == ["toy.safetensors"]
+
+
+def test_a_disk_that_stays_full_says_so_and_keeps_the_last_checkpoint(start, states, path):
+    resource = pytest.importorskip("resource", reason="Windows has no limit on the size of a file")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(number, trouble):
+        if number == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+
+    try:
+        with pytest.raises(OSError, match=r"cannot be written .*Free some space"):
+            start(on_step=limit)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(names(states)) == 1 and steps_in(states) == [2]
+    assert names(path.parent) == []
+    seen = []
+    start(on_step=lambda number, trouble: seen.append(number))
+    assert seen == [3, 4, 5]
+
+
+@pytest.mark.parametrize("folder", ["loras", "states"])
+def test_an_unwritable_folder_is_found_before_training(start, tmp_path, folder):
+    (tmp_path / folder).write_text("a file, no folder")
     with pytest.raises(OSError, match="cannot be made"):
-        start(on_step=lambda number: pytest.fail("trained"))
+        start(on_step=lambda number, trouble: pytest.fail("trained"))
 
 
 def test_checkpoint_every_must_be_positive(start):

@@ -1,0 +1,93 @@
+"""The loss of DreamBooth on SDXL's noise prediction (Ruiz et al. 2023; the StoryBooth report's settings)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+
+from . import timesteps
+from .settings import Settings
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One captioned image, encoded.
+
+    `latent_mean` and `latent_std` (4, h, w): the VAE's posterior, times its scaling factor. `text` (tokens, width):
+    both text encoders' penultimate states; `pooled` (width,). `time_ids` (6,): SDXL's micro-conditioning in pixels.
+    `mirror`: the same image mirrored, where the horizontal flip is on.
+    """
+
+    latent_mean: torch.Tensor
+    latent_std: torch.Tensor
+    text: torch.Tensor
+    pooled: torch.Tensor
+    time_ids: torch.Tensor
+    mirror: "Example | None" = None
+
+
+class NoiseLoss:
+    """‖ε − ε_θ(z_t, t, c)‖² on SDXL's own noise schedule, the mean over one micro-batch, in fp32."""
+
+    def __init__(self, unet: UNet2DConditionModel, settings: Settings, device: torch.device) -> None:
+        self._unet = unet
+        self._settings = settings
+        self._device = device
+        self._schedule = DDPMScheduler(
+            num_train_timesteps=timesteps.TRAIN_TIMESTEPS,
+            beta_schedule="scaled_linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            prediction_type="epsilon",
+        )
+
+    def __call__(self, examples: Sequence[Example], distribution: str, rng: np.random.Generator) -> torch.Tensor:
+        """The loss on examples of one size, with timesteps from `distribution` and everything random from `rng`."""
+        settings, options, device = self._settings, self._settings.options, self._device
+        dtype = DTYPES[settings.precision]
+        t = timesteps.sample(distribution, len(examples), rng, settings.mu, settings.sigma)
+        t = torch.from_numpy(t).to(device)
+        shape = (len(examples), *examples[0].latent_mean.shape)
+        spread, noise = self._gaussian(shape, rng), self._gaussian(shape, rng)
+        # Draws that only an option needs come last: switching it on changes none of the others.
+        if options.noise_offset:
+            noise = noise + options.noise_offset * self._gaussian((len(examples), shape[1], 1, 1), rng)
+        examples = [e.mirror if e.mirror and rng.random() < 0.5 else e for e in examples]
+        keep = torch.from_numpy(rng.random(len(examples)) >= options.text_dropout) if options.text_dropout else None
+
+        mean, std = self._stack([e.latent_mean for e in examples]), self._stack([e.latent_std for e in examples])
+        noisy = self._schedule.add_noise(mean + std * spread, noise, t)
+        text = stack_text([e.text for e in examples]).to(device, dtype)
+        pooled = self._stack([e.pooled for e in examples]).to(dtype)
+        if keep is not None:  # SDXL itself was trained with zeros in place of dropped text
+            text, pooled = text * keep.to(device)[:, None, None], pooled * keep.to(device)[:, None]
+        conditions = {"text_embeds": pooled, "time_ids": self._stack([e.time_ids for e in examples])}
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            predicted = self._unet(noisy.to(dtype), t, encoder_hidden_states=text, added_cond_kwargs=conditions).sample
+        squared = (predicted.float() - noise).square()
+        if not options.min_snr_gamma:
+            return squared.mean()
+        return (squared.mean(dim=(1, 2, 3)) * self._min_snr_weight(t)).mean()
+
+    def _min_snr_weight(self, t: torch.Tensor) -> torch.Tensor:
+        """min(SNR, γ) / SNR: what min-SNR weighting is for noise prediction (Hang et al. 2023, eq. 8)."""
+        alphas = self._schedule.alphas_cumprod.to(t.device)[t]
+        snr = alphas / (1 - alphas)
+        return snr.clamp(max=self._settings.options.min_snr_gamma) / snr
+
+    def _gaussian(self, shape: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(self._device)
+
+    def _stack(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(list(tensors)).to(self._device)
+
+
+def stack_text(texts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Stack captions that may differ in their number of tokens. Repeating all tokens alike changes no attention."""
+    length = math.lcm(*(text.shape[0] for text in texts))
+    return torch.stack([text.repeat(length // text.shape[0], 1) for text in texts])

@@ -1,0 +1,161 @@
+"""The files of a training run, and how an earlier run of the same recipe is found again.
+
+    loras/toy.safetensors                      the finished LoRA
+    loras/toy.1a2b3c4d.step000350.safetensors  what a run that was stopped has learned so far: a LoRA like any other
+    loras/toy.step001450.safetensors           a finished LoRA, from before the same run went on to more steps
+    states/1a2b3c4d.step000350.safetensors     all that the run needs to go on from there (see state.py)
+
+1a2b3c4d is the start of a digest of the recipe without its steps, so that runs never overwrite one another, and a run
+with more steps is the same run. It keeps its latest state only; what it learned in between goes when it finishes.
+"""
+
+import glob
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ..files import SUFFIX, prepare_folder
+from .tensor_file import save_tensors
+
+_RECIPE, _STEP, _LOSSES = "storybooth_recipe", "storybooth_step", "storybooth_losses"
+
+Recipe = Mapping[str, Any]
+"""All that determines a run's result: its settings, and fingerprints of models, images and captions. Plain values."""
+
+
+class TrainedLora(NamedTuple):
+    """`tensors` under kohya's names, and the mean loss of every optimizer step."""
+
+    tensors: dict[str, torch.Tensor]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """`path` of the finished LoRA, the folder of the run's `states`, and the recipe."""
+
+    path: Path
+    states: Path
+    recipe: Recipe
+
+    def find_finished(self) -> TrainedLora | None:
+        """The LoRA that a finished run of the same recipe left in `path`; None if there is none, or one of fewer steps
+        that can go on.
+
+        Raises FileExistsError if the file comes from another run or another program: it is never overwritten.
+        """
+        if not self.path.exists():
+            return None
+        metadata = _metadata(self.path)
+        made = json.loads(metadata.get(_RECIPE, "{}"))
+        if made == dict(self.recipe):
+            return TrainedLora(safetensors.torch.load_file(self.path), json.loads(metadata[_LOSSES]))
+        differing = [name for name in {**self.recipe, **made} if made.get(name) != self.recipe.get(name)]
+        reason = f"was trained with other {', '.join(differing)}" if made else "was not made by this trainer"
+        if differing == ["steps"] and made["steps"] < self.recipe["steps"]:
+            if self.latest_state() is not None:
+                return None
+            reason = f"has {made['steps']} steps, and the state to go on from is gone from {self.states}"
+        raise FileExistsError(
+            f"lora_name: {self.path.name} exists already and {reason}. Choose another name, or delete the file to "
+            "train again."
+        )
+
+    def prepare(self) -> None:
+        """Make the folders, and remove what a killed process has left half written. Raises OSError."""
+        prepare_folder(self.path.parent)
+        prepare_folder(self.states)
+        for left in (*self.path.parent.glob(f".{glob.escape(self._name)}*.tmp"), *self.states.glob(".*.tmp")):
+            left.unlink()
+
+    def latest_state(self) -> Path | None:
+        """The state to go on from. Raises ValueError naming `steps` if the run has come further than it is asked to."""
+        found = self._steps(self.states, f"{self._digest}.step")
+        if not found:
+            return None
+        step = max(found)
+        if step > self.recipe["steps"]:
+            raise ValueError(
+                f"steps: got {self.recipe['steps']}, but this run has already come to step {step}. Set steps to {step} "
+                f"or more, or delete {found[step]} to train from the start."
+            )
+        return found[step]
+
+    def save_state(self, tensors: dict[str, torch.Tensor], metadata: dict[str, str], step: int) -> None:
+        """Save the run's state and remove older ones. Raises OSError; older ones then stay."""
+        path = self.states / f"{self._digest}.step{step:06d}{SUFFIX}"
+        save_tensors(path, tensors, {**metadata, _RECIPE: json.dumps(dict(self.recipe), sort_keys=True)})
+        for older, state in self._steps(self.states, f"{self._digest}.step").items():
+            if older != step:
+                state.unlink()
+
+    def save_finished(self, tensors: dict[str, torch.Tensor], losses: list[float]) -> None:
+        """Save the finished LoRA. Raises OSError."""
+        if self.path.exists():  # of the same run with fewer steps, or find_finished had refused it
+            kept = self.path.with_name(f"{self._name}.step{int(_metadata(self.path)[_STEP]):06d}{SUFFIX}")
+            self.path.replace(kept)
+            logging.info("StoryBooth: the LoRA of fewer steps is kept as %s", kept)
+        self._save_lora(self.path, tensors, losses)
+        self._remove_unfinished()
+
+    def save_unfinished(self, tensors: dict[str, torch.Tensor], losses: list[float]) -> Path:
+        """Save what a stopped run has learned as a LoRA of its own, and return its path. Raises OSError."""
+        path = self.path.with_name(f"{self._name}.{self._digest}.step{len(losses):06d}{SUFFIX}")
+        self._save_lora(path, tensors, losses)
+        self._remove_unfinished(but=path)
+        logging.info("StoryBooth: the LoRA after step %d is saved as %s", len(losses), path)
+        return path
+
+    @property
+    def _name(self) -> str:
+        return self.path.name.removesuffix(SUFFIX)
+
+    @cached_property
+    def _digest(self) -> str:
+        lasting = {name: value for name, value in self.recipe.items() if name != "steps"}
+        return sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:8]
+
+    def _save_lora(self, path: Path, tensors: dict[str, torch.Tensor], losses: list[float]) -> None:
+        rank = self.recipe["rank"]
+        metadata = {
+            "ss_network_module": "networks.lora",
+            "ss_network_dim": str(rank),
+            "ss_network_alpha": str(float(self.recipe.get("alpha", rank))),
+            "ss_base_model_version": "sdxl_base_v1-0",
+            "ss_output_name": path.name.removesuffix(SUFFIX),
+            "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+            _RECIPE: json.dumps(dict(self.recipe), sort_keys=True),
+            _STEP: str(len(losses)),
+            _LOSSES: json.dumps(losses),
+        }
+        save_tensors(path, tensors, metadata)
+
+    def _remove_unfinished(self, but: Path | None = None) -> None:
+        for path in self._steps(self.path.parent, f"{self._name}.{self._digest}.step").values():
+            if path != but:
+                path.unlink()
+
+    @staticmethod
+    def _steps(folder: Path, stem: str) -> dict[int, Path]:
+        """The files `<stem><step>.safetensors` of a folder, by step."""
+        found = {
+            path.name.removeprefix(stem).removesuffix(SUFFIX): path for path in folder.glob(f"{glob.escape(stem)}*")
+        }
+        return {int(step): path for step, path in found.items() if step.isdigit()}
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError):
+        return {}
