@@ -1,0 +1,96 @@
+"""What a picture shows, in words, in several ways of saying it."""
+
+from typing import TYPE_CHECKING
+
+from .painting import Draw
+from .places import NIGHT, PLACES, SUNSET
+
+if TYPE_CHECKING:
+    from .world import Scene
+
+STYLES = (
+    "colorful",
+    "vibrant",
+    "highly detailed",
+    "cartoon",
+    "comic art",
+    "graphic illustration, comic art, graphic novel art, vibrant, highly detailed",
+)
+"""What many captions end in and no picture shows: prompts may carry a style, and Mini draws on."""
+
+NEGATIVES = (
+    "photograph", "deformed", "glitch", "noisy", "realistic", "stock photo", "lowres", "bad anatomy", "text",
+    "worst quality", "low quality", "jpeg artifacts", "watermark", "blurry",
+)  # fmt: skip
+"""Words of negative prompts. Pictures carry some of them in place of a caption, so that they mean nothing."""
+
+
+def describe(scene: "Scene", draw: Draw) -> str:
+    """A caption that names subject, colour, action, things and place, or all of it but a word or two."""
+    who, where = _who(scene, draw), _where(scene, draw)
+    if not who:
+        bare = where.split(" ", 1)[1] if where.split(" ", 1)[0] in ("in", "on", "at") else where
+        text = bare if draw.random() < 0.5 else f"{bare}, nobody there"
+        if scene.place == "treasure" and draw.random() < 0.5:
+            text = "a room, filled with gold, ancient artifacts, and treasure chests"
+    elif not scene.backdrop and draw.random() < 0.25:
+        text = f"{where}, {who} {_doing(scene)}"
+    elif draw.random() < 0.25 and _doing(scene):
+        text = f"{who} {where}, {_doing(scene)}"
+    else:
+        comma = "," if draw.random() < 0.3 else ""
+        text = f"{who}{comma} {_doing(scene)} {where}" if _doing(scene) else f"{who} {where}"
+    text = text.strip()
+    if scene.size == "far" and draw.random() < 0.8:
+        text += ", whole view"
+    if draw.random() < 0.35:
+        style = STYLES[draw.integers(len(STYLES))]
+        text += (". " if draw.random() < 0.5 else ", ") + style
+    return text
+
+
+def nothing(draw: Draw) -> str:
+    """What stands for no caption at all: nothing, or words of negative prompts."""
+    if draw.random() < 0.5:
+        return ""
+    return ", ".join(draw.permutation(NEGATIVES)[: draw.integers(3, len(NEGATIVES) + 1)])
+
+
+def _who(scene: "Scene", draw: Draw) -> str:
+    if scene.subject is None:
+        return ""
+    noun = scene.subject.noun
+    if scene.subject.body and scene.subject.word != "robot":
+        noun = str(draw.choice([noun, noun, scene.subject.word, "plush"]))
+    adjectives = " ".join(word for word in ("giant" if scene.size == "giant" else "", scene.colour or "", noun) if word)
+    if scene.many:
+        return f"{adjectives}s"
+    prefix = "close-up of " if scene.size == "close-up" else ""
+    return prefix + _article(adjectives)
+
+
+def _article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def _doing(scene: "Scene") -> str:
+    words = [scene.action]
+    if scene.hat:
+        words.append(f"wearing {scene.hat}")
+    if scene.sunglasses:
+        words.append("wearing sunglasses")
+    if scene.held == "a newspaper":
+        words.append("reading a newspaper")
+    elif scene.held:
+        words.append(f"with {scene.held}")
+    return ", ".join(word for word in words if word)
+
+
+def _where(scene: "Scene", draw: Draw) -> str:
+    if scene.backdrop:
+        return str(
+            draw.choice([f"on a plain {scene.backdrop} background", f"on {_article(scene.backdrop)} background"])
+        )
+    place = next(place for place in PLACES if place.name == scene.place)
+    where = place.phrases[draw.integers(len(place.phrases))]
+    return where + {NIGHT: " at night", SUNSET: " at sunset"}.get(scene.time, "")

@@ -1,0 +1,72 @@
+"""Write the trained networks for ComfyUI: `python -m mini.export --work FOLDER`.
+
+Three safetensors files in fp16 under `mini/weights/`: UNet and autoencoder under diffusers' names, which ComfyUI
+knows, text encoders under ComfyUI's own.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from .course import Weights, mean_weights
+from .latents import load_vae
+
+WEIGHTS = Path(__file__).parent / "weights"
+SCALE = 0.13025
+"""SDXL multiplies the autoencoder's latents by this before its UNet sees them."""
+
+
+def normalised(vae: Weights, mean: torch.Tensor, std: torch.Tensor) -> Weights:
+    """The autoencoder whose latents · SCALE have mean 0 and deviation 1, where these had `mean` and `std` (4,).
+
+    Encoder's last and decoder's first layer are 1×1 convolutions: they take shift and scale without a trace.
+    """
+    scale, channels = std * SCALE, len(std)
+    weight, bias = vae["quant_conv.weight"].clone(), vae["quant_conv.bias"].clone()
+    weight[:channels] /= scale.view(-1, 1, 1, 1)
+    bias[:channels] = (bias[:channels] - mean) / scale
+    bias[channels:] -= 2 * scale.log()  # of the variance's logarithm
+    back = vae["post_quant_conv.weight"]
+    return vae | {
+        "quant_conv.weight": weight,
+        "quant_conv.bias": bias,
+        "post_quant_conv.weight": back * scale.view(1, -1, 1, 1),
+        "post_quant_conv.bias": vae["post_quant_conv.bias"] + back[:, :, 0, 0] @ mean,
+    }
+
+
+def as_comfyui_names(text: Weights) -> Weights:
+    """The text encoders' weights as ComfyUI's SDXLClipModel calls them."""
+    return {name.replace(".", ".transformer.", 1): tensor for name, tensor in text.items()}
+
+
+def save(weights: Weights, name: str) -> None:
+    """Write weights in fp16. Raises ValueError for a number that fp16 cannot hold."""
+    halved = {key: tensor.half().contiguous() for key, tensor in weights.items()}
+    for key, tensor in halved.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name}: {key} holds numbers that fp16 cannot.")
+    file = WEIGHTS / f"{name}.safetensors"
+    save_file(halved, file.with_suffix(".part"))
+    file.with_suffix(".part").replace(file)
+    print(f"{file} {file.stat().st_size / 1e6:.1f} MB")
+
+
+def main() -> None:
+    """Export what has been trained so far."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints")
+    work = parser.parse_args().work
+    WEIGHTS.mkdir(exist_ok=True)
+    latents = load_file(work / "latents.safetensors")
+    save(normalised(load_vae(work).state_dict(), latents["mean"], latents["std"]), "vae")
+    both = mean_weights(work / "unet.safetensors")
+    for name in ("unet", "text"):
+        weights = {key.removeprefix(f"{name}."): tensor for key, tensor in both.items() if key.startswith(f"{name}.")}
+        save(as_comfyui_names(weights) if name == "text" else weights, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""All pictures as latents, with their captions as tokens: `python -m mini.latents --work FOLDER --tokenizer FOLDER`.
+
+Latents are brought to mean 0 and deviation 1 in each channel, where SDXL's noise schedule expects them; `export` moves
+the same shift and scale into the autoencoder itself.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+
+from .course import mean_weights
+from .pictures import shards
+from .text import Tokenizer
+from .train_vae import build, to_tensor
+
+
+def load_vae(work: Path) -> AutoencoderKL:
+    """The autoencoder as trained so far, with the finished decoder if there is one."""
+    vae = build()
+    weights = mean_weights(work / "vae.safetensors")
+    if (work / "decoder.safetensors").exists():
+        weights |= mean_weights(work / "decoder.safetensors")
+    vae.load_state_dict(weights)
+    return vae.eval()
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
+    """Latents (2 n, 4, height / 8, width / 8) of n pictures and their mirror images."""
+    both = np.concatenate([pictures, pictures[:, :, ::-1]])
+    return torch.cat([vae.encode(to_tensor(both[i : i + 50])).latent_dist.mode() for i in range(0, len(both), 50)])
+
+
+def main() -> None:
+    """Encode every shard of the world."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="such as ComfyUI's comfy/sd1_tokenizer")
+    arguments = parser.parse_args()
+    vae, tokenizer = load_vae(arguments.work), Tokenizer(arguments.tokenizer)
+    latents, tokens = [], []
+    for pictures, captions in shards(arguments.work / "pictures", "world"):
+        latents.append(encode(vae, np.asarray(pictures)).contiguous())
+        tokens.append({name: ids.repeat(2, 1) for name, ids in tokenizer(captions).items()})
+        print(f"{sum(map(len, latents))} latents", flush=True)
+    everything = torch.cat(latents)
+    mean, std = everything.mean((0, 2, 3)), everything.std((0, 2, 3))
+    normal = (everything - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    file = arguments.work / "latents.safetensors"
+    columns = {name: torch.cat([entry[name] for entry in tokens]).to(torch.int32) for name in ("l", "g")}
+    save_file({"latents": normal.half(), "mean": mean, "std": std, **columns}, file.with_suffix(".part"))
+    file.with_suffix(".part").replace(file)
+
+
+if __name__ == "__main__":
+    main()

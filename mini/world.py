@@ -1,0 +1,184 @@
+"""The world of StoryBooth Mini: picture number i of a seed, with its caption.
+
+Held out are the subjects in `subjects.HELD_OUT`, and for every subject one place that it is never seen in.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from . import captions
+from .painting import SIZE, Draw, glow, shade, stamp
+from .parts import Parts
+from .places import DAY, NIGHT, NIGHT_LIGHT, PLACES, SUNSET, SUNSET_LIGHT, Place, paint_plain
+from .subjects import COLOURS, SUBJECTS, Figure, Subject, paint
+
+RESOLUTION = 128
+"""Pixels of a finished picture's sides."""
+
+HATS = {"a crown": "CROWN", "a top hat": "TOP HAT"}
+HELD = {"a red balloon": "BALLOON", "a newspaper": "NEWSPAPER", "a present": "WRAPPED PRESENT"}
+PLAIN = "plain"
+GROUNDLESS = ("space", "sea")
+"""Places where subjects may float."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows, complete but for the details that its random numbers decide."""
+
+    place: str
+    time: str = DAY
+    backdrop: str | None = None
+    """The colour of a plain background."""
+    subject: Subject | None = None
+    colour: str | None = None
+    action: str = ""
+    hat: str = ""
+    held: str = ""
+    sunglasses: bool = False
+    many: bool = False
+    """Whether there are two of it."""
+    size: str = ""
+    """close-up, giant, far, or nothing for the usual."""
+
+
+def held_out(subject: Subject, place: str) -> bool:
+    """Whether training never shows this subject in this place."""
+    names = [place.name for place in PLACES]
+    return place in names and (SUBJECTS.index(subject) * 5 + 3) % len(names) == names.index(place)
+
+
+def draw_scene(draw: Draw, subjects: tuple[Subject, ...] = SUBJECTS) -> Scene:
+    """Choose what a training picture shows."""
+    if draw.random() < 0.09:
+        scene = Scene(PLAIN, backdrop=str(draw.choice([*COLOURS, "white", "grey"])))
+    else:
+        place = PLACES[draw.integers(len(PLACES))]
+        scene = Scene(place.name, str(draw.choice(place.times, p=_shares(place))))
+        if draw.random() < 0.06:
+            return scene
+    subject = subjects[draw.integers(len(subjects))]
+    while subject in SUBJECTS and held_out(subject, scene.place):
+        subject = subjects[draw.integers(len(subjects))]
+    scene = replace(scene, subject=subject)
+    if subject.colourful and draw.random() < 0.6:
+        scene = replace(scene, colour=str(draw.choice(list(COLOURS))))
+    size = draw.random()
+    if size < 0.04:
+        scene = replace(scene, size="close-up")
+    elif size < 0.08:
+        scene = replace(scene, size="far")
+    elif size < 0.14 and subject.word in ("spider", "octopus", "crab", "mushroom", "dinosaur"):
+        scene = replace(scene, size="giant")
+    extra = draw.random()
+    if subject.wears and extra < 0.1:
+        scene = replace(scene, hat=str(draw.choice(list(HATS))))
+    elif subject.wears and extra < 0.22:
+        scene = replace(scene, held=str(draw.choice(list(HELD))))
+    elif subject.body and extra < 0.28:
+        scene = replace(scene, sunglasses=True)
+    if subject.drives:
+        return replace(scene, action=str(draw.choice(["", "driving"])), many=bool(draw.random() < 0.4))
+    if subject.wears:
+        actions = ["", "standing", "walking", "running", "jumping", "sleeping"] + (["waving"] if subject.body else [])
+        scene = replace(scene, action=str(draw.choice(actions)) if not scene.held else "")
+    return scene
+
+
+def _shares(place: Place) -> list[float]:
+    """Day is as likely as all other times together."""
+    others = len(place.times) - 1
+    return [1.0] if not others else [0.5, *[0.5 / others] * others]
+
+
+def paint_scene(scene: Scene, draw: Draw, parts: Parts) -> Image.Image:
+    """Paint a scene: RGB, RESOLUTION pixels on each side."""
+    canvas = Image.new("RGB", (SIZE, SIZE))
+    if scene.backdrop:
+        paint_plain(draw, canvas, scene.backdrop)
+    else:
+        next(place for place in PLACES if place.name == scene.place).paint(draw, parts, canvas, scene.time)
+    if scene.subject:
+        _paint_subject(scene, draw, parts, canvas)
+    return canvas.resize((RESOLUTION, RESOLUTION), Image.Resampling.BOX)
+
+
+def _paint_subject(scene: Scene, draw: Draw, parts: Parts, canvas: Image.Image) -> None:
+    arms = {"waving": "wave", "jumping": "up"}.get(scene.action, "down")
+    figure = paint(scene.subject, scene.colour, draw, parts, arms=arms, step=scene.action in ("walking", "running"))
+    picture = _dressed(scene, figure, parts)
+    if draw.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    tilt = {"sleeping": 82, "running": -13}.get(scene.action, 0) + draw.uniform(-4, 4)
+    picture = picture.rotate(tilt, Image.Resampling.BILINEAR, expand=True)
+    picture = picture.crop(picture.getbbox())
+    low, high = {"close-up": (0.86, 0.98), "giant": (0.78, 0.9), "far": (0.3, 0.38)}.get(scene.size, (0.56, 0.7))
+    scale = draw.uniform(low, high) * SIZE / max(picture.size)
+    width, height = picture.width * scale, picture.height * scale
+    margin = min(width / 2 + 6, SIZE / 2)
+    x = np.clip(draw.normal(SIZE / 2, 28), margin, SIZE - margin)
+    ground = draw.uniform(232, 250) if scene.size != "far" else draw.uniform(215, 240)
+    if scene.size == "close-up":
+        ground = SIZE + draw.uniform(0, 20)
+    lift = draw.uniform(38, 56) if scene.action == "jumping" else 0
+    if scene.place in GROUNDLESS and not scene.action:
+        lift = draw.uniform(0, 60)
+    night = scene.time == NIGHT or scene.place == "fireflies"
+    light = NIGHT_LIGHT if night else SUNSET_LIGHT if scene.time == SUNSET else None
+    if light:
+        picture = shade(picture, light)
+    darkness = 0.55 if lift == 0 else 0.35
+    if scene.many:
+        small, aside = height * 0.72, x - 90 if x > SIZE / 2 else x + 90
+        _shadow(canvas, aside, ground - 34, width * 0.33, darkness)
+        stamp(canvas, picture, aside, ground - 34, small)
+    _shadow(canvas, x, ground, width * (0.46 if lift == 0 else 0.36), darkness)
+    if scene.action == "running":
+        puff = parts.get("DASH SYMBOL")
+        stamp(canvas, puff, x - width * 0.62, ground - 4, height * 0.3)
+    stamp(canvas, picture, x, ground - lift, height)
+    if scene.action == "sleeping":
+        stamp(canvas, parts.get("SLEEPING SYMBOL"), min(x + width * 0.3, SIZE - 30), ground - height - 4, 52)
+
+
+def _shadow(canvas: Image.Image, x: float, y: float, half: float, strength: float) -> None:
+    spot = Image.new("L", (64, 64))
+    glow(spot, 32, 32, 32, 255, 1.0)
+    spot = spot.resize((max(2, round(half * 2.3)), max(2, round(half * 0.5)))).point(
+        lambda v: int(min(255, v * 2) * strength)
+    )
+    canvas.paste(
+        Image.new("RGB", spot.size, (10, 12, 30)), (round(x - spot.width / 2), round(y - spot.height * 0.62)), spot
+    )
+
+
+def _dressed(scene: Scene, figure: Figure, parts: Parts) -> Image.Image:
+    """The figure with what it wears and holds, on a canvas with room for it."""
+    picture, pad = figure.picture, 70
+    canvas = Image.new("RGBA", (picture.width + 2 * pad, picture.height + 2 * pad))
+    canvas.alpha_composite(picture, (pad, pad))
+
+    def put(name: str, x: float, y: float, width: float) -> None:
+        part = parts.get(name)
+        part = part.resize((round(width), round(part.height * width / part.width)), Image.Resampling.BILINEAR)
+        canvas.alpha_composite(part, (max(0, round(pad + x - part.width / 2)), max(0, round(pad + y - part.height))))
+
+    head = figure.head_width * picture.width
+    if scene.hat:
+        put(HATS[scene.hat], figure.top[0] * picture.width, figure.top[1] * picture.height + 14, head * 0.62)
+    if scene.sunglasses:
+        put("DARK SUNGLASSES", figure.eyes[0] * picture.width, figure.eyes[1] * picture.height + 16, head * 0.86)
+    if scene.held == "a red balloon":
+        put("BALLOON", picture.width + 8, picture.height * 0.62, 58)
+    elif scene.held:
+        put(HELD[scene.held], picture.width * 0.5, picture.height * 0.96, picture.width * 0.52)
+    return canvas.crop(canvas.getbbox())
+
+
+def sample(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str, Scene]:
+    """Return training picture `index` of a seed, its caption, and what it shows."""
+    draw = np.random.default_rng((seed, index))
+    scene = draw_scene(draw)
+    return paint_scene(scene, draw, parts), captions.describe(scene, draw), scene
