@@ -1,6 +1,6 @@
 """Queue the story on a running ComfyUI that has StoryBooth, with your own photos, script and seed.
 
-    python scripts/queue_story.py --photos my-dog --subject "a sks dog" --script story.txt --seed 7
+    python scripts/queue_story.py --photos my-photos --subject "a sks dog" --script story.txt --seed 7
 
 Needs aiohttp, which the Python of any ComfyUI has.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from workshop import ROOT
-from workshop.client import Client
 
 options = argparse.ArgumentParser(description="Queue a story on a running ComfyUI.")
 options.add_argument("--server", default="http://127.0.0.1:8188")
@@ -25,21 +24,29 @@ options.add_argument("--seed", type=int, default=42)
 options.add_argument("--page", type=Path, default=Path("page.png"), help="where to save the page")
 chosen = options.parse_args()
 
-graph = json.loads(chosen.workflow.read_text(encoding="utf-8"))
-inputs = {node["class_type"]: node["inputs"] for node in graph.values()}
-inputs["StoryBoothSubjectImages"]["folder"] = chosen.photos.resolve().name
-inputs["StoryBoothLoraTrainer"]["instance_prompt"] = chosen.subject
-inputs["StoryBoothLoraTrainer"]["lora_name"] = chosen.photos.resolve().name
-inputs["StoryBoothStoryboard"]["subject"] = chosen.subject
-if chosen.script:
-    inputs["StoryBoothStoryboard"]["script"] = chosen.script.read_text(encoding="utf-8")
-for node in ("StoryBoothIdentityBankWriter", "StoryBoothPanelSampler"):
-    inputs[node]["seed"] = chosen.seed
+try:
+    from workshop.client import Client
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing}. Run this script with ComfyUI's Python, which has it.")
 
-with Client(chosen.server) as comfy:
-    for photo in filter(Path.is_file, chosen.photos.iterdir()):  # and their captions, if there are files of them
-        comfy.upload(photo.name, photo.read_bytes(), subfolder=chosen.photos.resolve().name)
-    run = comfy.run(graph)
-    (saver,) = (node_id for node_id, node in graph.items() if node["class_type"] == "SaveImage")
-    chosen.page.write_bytes(run.images(saver)[0])
+try:
+    graph = json.loads(chosen.workflow.read_text(encoding="utf-8"))
+    inputs = {node["class_type"]: node["inputs"] for node in graph.values()}
+    inputs["StoryBoothSubjectImages"]["folder"] = chosen.photos.resolve().name
+    inputs["StoryBoothLoraTrainer"]["instance_prompt"] = chosen.subject
+    inputs["StoryBoothLoraTrainer"]["lora_name"] = chosen.photos.resolve().name
+    inputs["StoryBoothStoryboard"]["subject"] = chosen.subject
+    if chosen.script:
+        inputs["StoryBoothStoryboard"]["script"] = chosen.script.read_text(encoding="utf-8")
+    for node in ("StoryBoothIdentityBankWriter", "StoryBoothPanelSampler"):
+        inputs[node]["seed"] = chosen.seed
+
+    with Client(chosen.server) as comfy:
+        for photo in filter(Path.is_file, chosen.photos.iterdir()):  # and their captions, if there are files of them
+            comfy.upload(photo.name, photo.read_bytes(), subfolder=chosen.photos.resolve().name)
+        run = comfy.run(graph)
+        (saver,) = (node_id for node_id, node in graph.items() if node["class_type"] == "SaveImage")
+        chosen.page.write_bytes(run.images(saver)[0])
+except (OSError, ValueError, RuntimeError) as error:  # a file, the server, a refused graph or a node says what is wrong
+    sys.exit(str(error))
 print(chosen.page.resolve())

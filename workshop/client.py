@@ -162,7 +162,10 @@ class Client:
             async with self._session.request(method, self.url + path, **keywords) as response:
                 return response.status, await response.read()
         except aiohttp.ClientError as error:
-            raise ConnectionError(f"ComfyUI at {self.url} does not answer ({error}).") from error
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: aiohttp.ClientError) -> ConnectionError:
+        return ConnectionError(f"ComfyUI at {self.url} does not answer ({error}).")
 
     def get(self, path: str, **query: str) -> bytes:
         """Return what the server serves at a path. Raises FileNotFoundError for anything but success."""
@@ -188,7 +191,7 @@ class Client:
     async def _queue(self, graph: Graph) -> Run:
         client_id = uuid.uuid4().hex
         # Listen first: a run of cached nodes is over before a later connection would be up.
-        socket = await self._session.ws_connect(f"{self.url}/ws?clientId={client_id}", max_msg_size=0)
+        socket = await self._listen(client_id)
         try:
             status, body = await self._request("POST", "/prompt", json={"prompt": graph, "client_id": client_id})
             answer = json.loads(body)
@@ -198,6 +201,12 @@ class Client:
             await socket.close()
             raise
         return Run(self, answer["prompt_id"], socket)
+
+    async def _listen(self, client_id: str) -> aiohttp.ClientWebSocketResponse:
+        try:
+            return await self._session.ws_connect(f"{self.url}/ws?clientId={client_id}", max_msg_size=0)
+        except aiohttp.ClientError as error:
+            raise self._no_answer(error) from error
 
     def run(self, graph: Graph) -> Run:
         """Queue a graph and wait until it is done."""

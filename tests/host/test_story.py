@@ -1,9 +1,7 @@
-"""The whole story on a real ComfyUI: by hand, through the example script, and through the demo."""
+"""The whole story on a real ComfyUI: by hand, and through the demo."""
 
 import io
 import json
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -11,7 +9,7 @@ import safetensors
 from PIL import Image
 
 from storybooth.tests.host.story import graph, photo, upload_photos
-from storybooth.workshop import ROOT, WorkshopError, demo, host
+from storybooth.workshop import WorkshopError, demo, host
 
 
 def test_photos_become_a_page_with_every_event_on_the_way(comfy):
@@ -84,25 +82,6 @@ def test_only_the_panel_whose_line_changed_is_drawn_again(comfy):
     assert len(drawn) == 2
     assert [weaker[0], weaker[2]] == [walking, sea], "an identity image and a [plain] line"
     assert weaker[3] != tent
-
-
-def test_the_example_script_queues_a_story(comfy, tmp_path):
-    photos = tmp_path / "a-ball"
-    photos.mkdir()
-    (photos / "0.png").write_bytes(photo(0))
-    (photos / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "a blue sks ball on sand"}\n')
-    workflow, script, page = tmp_path / "story.json", tmp_path / "script.txt", tmp_path / "page.png"
-    workflow.write_text(json.dumps(graph("none", "none")))
-    script.write_text("[id] {subject} on the moon # on the moon\n[id] {subject} on Mars # on Mars\n")
-    command = [sys.executable, str(ROOT / "scripts" / "queue_story.py"), "--server", comfy.url]
-    command += ["--workflow", workflow, "--photos", photos, "--subject", "a blue sks ball"]
-    command += ["--script", script, "--seed", "9", "--page", page]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(page)
-    assert Image.open(page).width > 2 * 64
-    assert (comfy.base / "models" / "loras" / "a-ball.safetensors").is_file()
-    assert (comfy.base / "input" / "a-ball" / "metadata.jsonl").is_file()
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""The README's commands, as they are printed there."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+
+from PIL import Image
+
+from storybooth.tests.host.story import graph, photo
+from storybooth.workshop import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def command(name):
+    """The words of the only command in the README's code blocks that begins like this."""
+    blocks = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (found,) = (block for block in blocks if block.startswith(name))
+    return shlex.split(found.replace("\\\n", ""))
+
+
+def test_the_story_is_queued_with_curl(comfy):
+    """Without curl and a shell, which not every machine has: what they would send is sent."""
+    _curl, address, _H, header, _d, body = command("curl")
+    (file,) = re.findall(r"\$\(cat (.*)\)", body)
+    body = body.replace(f"$(cat {file})", (ROOT / file).read_text(encoding="utf-8"))
+    address = address.replace("http://127.0.0.1:8188", comfy.url)
+    request = urllib.request.Request(address, body.encode(), dict([header.split(": ")]))
+    with urllib.request.urlopen(request) as response:
+        answer = json.load(response)
+    assert answer["node_errors"] == {}
+    while answer["prompt_id"] not in comfy.get_json("/history"):
+        comfy.interrupt()
+        time.sleep(0.2)
+
+
+def test_the_example_script_queues_a_story(comfy, tmp_path):
+    words = command("python scripts/queue_story.py")
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    photos = tmp_path / given["--photos"]
+    photos.mkdir()
+    (photos / "0.png").write_bytes(photo(0))
+    (photos / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "a blue sks ball on sand"}\n')
+    (tmp_path / given["--script"]).write_text("[id] {subject} on the moon # on the moon\n[id] {subject} on Mars\n")
+    small = tmp_path / "story.json"
+    small.write_text(json.dumps(graph("none", "none")))
+    done = queue_story(*words[2:], "--server", comfy.url, "--workflow", small, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "page.png")
+    assert Image.open(tmp_path / "page.png").width > 2 * 64
+    assert (comfy.base / "models" / "loras" / f"{photos.name}.safetensors").is_file()
+    assert (comfy.base / "input" / photos.name / "metadata.jsonl").is_file()
+
+
+def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, tmp_path):
+    asked = ["--server", comfy.url, "--photos", tmp_path]
+    for more, told in (
+        (["--photos", "missing"], "missing"),
+        (["--script", "missing.txt"], "missing.txt"),
+        (["--server", "http://127.0.0.1:9"], "does not answer"),
+        ([], "StoryBoothSubjectImages"),  # an empty folder
+    ):
+        done = queue_story(*asked, *more, folder=tmp_path)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def queue_story(*arguments, folder):
+    line = [sys.executable, ROOT / "scripts" / "queue_story.py", *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_demo_takes_photos(comfyui_folder, tmp_path):
+    """As far as the command line: what follows is in test_story."""
+    _python, *words, photos = command("python dev.py demo --photos")
+    line = [sys.executable, ROOT / words[0], *words[1:], tmp_path / photos]
+    settings = os.environ | {"COMFYUI_PATH": str(comfyui_folder)}
+    done = subprocess.run(line, env=settings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"--photos: there is no folder {(tmp_path / photos).resolve()}.\n"
