@@ -1,8 +1,11 @@
 """Names that stay in their folder, and files that are either whole or not there."""
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
@@ -10,6 +13,7 @@ SUFFIX = ".safetensors"
 _REFUSED = frozenset('<>:"|?*')
 _RESERVED = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))})
 _MAX_BYTES = 180
+_LEFT_SECONDS = 3600
 
 
 def file_name(name: str, socket: str) -> PurePosixPath:
@@ -53,17 +57,29 @@ def prepare_folder(folder: Path) -> None:
         raise OSError(f"the folder {folder} cannot be written to. Change its permissions or choose another one.")
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], new: bool = False) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: the file is there whole or not at all.
 
-    Raises OSError naming the file; what was there before stays.
+    What was there before stays where that fails, and in any case with `new`. Temporary files that a killed process
+    left in the folder an hour ago or earlier are removed.
+
+    Raises OSError naming the file; FileExistsError where it is to be `new` and somebody else has made it meanwhile.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    ours, of_safetensors = f".*{path.suffix}.*.tmp", ".tmp??????"
+    for left in (*path.parent.glob(ours), *path.parent.glob(of_safetensors)):
+        with suppress(OSError):  # somebody else's, or removed by somebody else
+            if left.stat().st_mtime < time.time() - _LEFT_SECONDS:
+                left.unlink()
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         write(temporary)
-        temporary.replace(path)
+        if not (new and path.exists()):
+            temporary.replace(path)
+            return
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"{path} cannot be written ({reason}). Free some space or check permissions.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    raise FileExistsError(f"{path} was made by another program meanwhile and stays as it is. Choose another name.")

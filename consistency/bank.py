@@ -1,7 +1,7 @@
 """The identity bank: the self-attention inputs that the identity images left behind."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 from uuid import uuid4
@@ -65,7 +65,14 @@ class Recipe:
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
         """The inverse of `to_dict`; TypeError where names or values do not fit."""
         made = {name: tuple(values[name]) for name in ("prompts", "seeds")}
-        return cls(**{**values, **made, "schedule": Schedule(**values["schedule"])})
+        recipe = cls(**{**values, **made, "schedule": Schedule(**values["schedule"])})
+        _require_plain(recipe)
+        _require_plain(recipe.schedule)
+        if not all(isinstance(prompt, str) for prompt in recipe.prompts):
+            raise TypeError("prompts are no texts")
+        if not all(seed is None or type(seed) is int for seed in recipe.seeds):
+            raise TypeError("seeds are no whole numbers")
+        return recipe
 
     def stores(self, step: int, layer: Layer) -> bool:
         """Whether a bank of this recipe holds `layer` at `step`."""
@@ -74,6 +81,14 @@ class Recipe:
     def stored_tokens(self, level: int, tokens: int) -> int:
         """How many tokens of each identity image a bank of this recipe holds at `level`."""
         return tokens if self.storage == "full" else self.schedule.kept(level, tokens)
+
+
+def _require_plain(made: Recipe | Schedule) -> None:
+    """Raise TypeError where a number or a text of `made` is something else."""
+    for field in fields(made):
+        kinds = {int: (int,), float: (int, float), str: (str,)}.get(field.type)
+        if kinds and type(getattr(made, field.name)) not in kinds:
+            raise TypeError(f"{field.name} is no {field.type.__name__}")
 
 
 def size_in_bytes(recipe: Recipe, geometry: Geometry, halves: int = 2) -> int:

@@ -8,6 +8,7 @@ features are read memory-mapped: opening a bank costs no memory until a panel re
 import json
 import math
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..files import write_whole
-from .bank import DTYPES, IdentityBank, Recipe, Slot
+from .bank import DTYPES, IdentityBank, Recipe, Slot, tokens_of
 from .schedule import COND, LEVELS, UNCOND, Layer
 
 FORMAT = "storybooth identity bank 1"
 
 _HALVES = {COND: "cond", UNCOND: "uncond"}
 _NAME = re.compile(r"features\.(\d{1,4})\.([0-5])\.(\d{1,2})\.(cond|uncond)")
+_LONGEST_HEADER = 2**24
+"""Bytes: twice the header of a bank of a thousand steps. safetensors itself would read a hundred million."""
+
 _STORED = {"fp16": "F16", "fp8": "F8_E4M3", "fp32": "F32"}
+_LATENTS = ("F32", "F16", "BF16")
 
 
 def save(bank: IdentityBank, path: Path) -> None:
-    """Write `bank` to `path`, whole or not at all. OSError where the disk is full or the folder read-only."""
+    """Write `bank` to `path`, whole or not at all.
+
+    FileExistsError where there is a file already, OSError where the disk is full or the folder read-only.
+    """
     tensors = {
         f"features.{step}.{layer.block}.{layer.index}.{_HALVES[half]}": feature.contiguous()
         for (step, layer, half), feature in bank.features.items()
@@ -38,45 +46,57 @@ def save(bank: IdentityBank, path: Path) -> None:
         "sigmas": json.dumps(bank.sigmas),
         "tokens": json.dumps(bank.tokens),
     }
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata), new=True)
 
 
 def load(path: Path) -> IdentityBank:
     """Open the bank at `path`. ValueError, naming the file, where it is damaged or no identity bank."""
     try:
+        _require_short_header(path)
         with safe_open(path, framework="pt") as file:
             recipe, sigmas, tokens = _contents(file.metadata() or {})
             slots = _slots(file, recipe, tokens)
             features = {slot: file.get_tensor(name) for slot, name in slots.items()}
             latents = file.get_tensor("latents")
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        _require(bool(latents.isfinite().all()), "its identity images are not finite")
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"name: {path.name} is not an identity bank that can be read ({error}). "
+            f"name: {path.name} is not an identity bank that can be read ({str(error)[:200]}). "
             "Choose a file that Save Identity Bank wrote, or write the bank again."
         ) from error
     return IdentityBank(recipe, sigmas, tokens, latents, features)
 
 
+def _require_short_header(path: Path) -> None:
+    """Refuse a file that would cost memory before anything in it can be checked."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    _require(length <= _LONGEST_HEADER, "its header is too large")
+
+
 def _contents(metadata: dict[str, str]) -> tuple[Recipe, tuple[float, ...], dict[int, int]]:
     """Recipe, noise levels and token counts, checked for form."""
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"its metadata says format {metadata.get('format')!r} instead of {FORMAT!r}")
+        raise ValueError(f"its metadata says format {str(metadata.get('format'))[:60]!r} instead of {FORMAT!r}")
     recipe = Recipe.from_dict(json.loads(metadata["recipe"]))
     sigmas = tuple(json.loads(metadata["sigmas"]))
     tokens = {level: json.loads(metadata["tokens"])[str(level)] for level in LEVELS}
     _require(recipe.dtype in DTYPES and recipe.storage in ("compact", "full"), "unknown storage or precision")
-    _require(all(type(value) is int for value in (recipe.steps, recipe.seed, *tokens.values())), "numbers are missing")
-    _require(1 <= len(recipe.prompts) == len(recipe.seeds) <= 64, "it lists no identity images")
+    _require(1 <= len(recipe.prompts) == len(recipe.seeds), "it lists no identity images")
+    _require(min(recipe.width, recipe.height) >= 8, "its images have no size")
+    _require(tokens == tokens_of(recipe.height // 8, recipe.width // 8), "token counts and size differ")
     _require(0 < len(sigmas) == recipe.steps, "noise levels and steps differ")
     _require(
         all(isinstance(sigma, float) and 0 < sigma < math.inf for sigma in sigmas), "noise levels are not positive"
     )
+    _require(list(sigmas) == sorted(sigmas, reverse=True), "noise levels do not fall")
     return recipe, sigmas, tokens
 
 
 def _slots(file: Any, recipe: Recipe, tokens: dict[int, int]) -> dict[Slot, str]:
     """The name of every feature, each checked against the recipe without reading it."""
     slots: dict[Slot, str] = {}
+    held: defaultdict[tuple[Layer, int], set[int]] = defaultdict(set)
     images = len(recipe.prompts)
     for name in file.keys():  # noqa: SIM118, it is no dict
         if name == "latents":
@@ -89,13 +109,16 @@ def _slots(file: Any, recipe: Recipe, tokens: dict[int, int]) -> dict[Slot, str]
         kept = recipe.stored_tokens(layer.level, tokens[layer.level])
         fits = len(shape) == 3 and shape[:2] == [images, kept] and dtype == _STORED[recipe.dtype]
         _require(fits, f"tensor {name} is {dtype} {shape}")
-        slots[step, layer, COND if match[4] == "cond" else UNCOND] = name
-    latents = file.get_slice("latents").get_shape()
-    _require(len(latents) == 4 and latents[0] == images, f"tensor latents is {latents}")
-    for layer in {layer for _, layer, _ in slots}:
+        half = COND if match[4] == "cond" else UNCOND
+        slots[step, layer, half] = name
+        held[layer, half].add(step)
+    latents = file.get_slice("latents")
+    shape, dtype = latents.get_shape(), latents.get_dtype()
+    fits = shape == [images, 4, recipe.height // 8, recipe.width // 8] and dtype in _LATENTS
+    _require(fits, f"tensor latents is {dtype} {shape}")
+    for (layer, _), steps in held.items():
         stored = {step for step in range(recipe.steps) if recipe.stores(step, layer)}
-        held = {step for step, held_layer, half in slots if held_layer == layer and half == COND}
-        _require(stored == held, f"layer {layer.block}.{layer.index} holds {len(held)} of {len(stored)} steps")
+        _require(stored == steps, f"layer {layer.block}.{layer.index} holds {len(steps)} of {len(stored)} steps")
     return slots
 
 

@@ -56,7 +56,12 @@ class BankReader:
     def _read(self, layer: Layer, half: int, kept: int, context: torch.Tensor) -> torch.Tensor:
         """The kept tokens of all identity images for one half, (1, M*kept, C), as `context` wants them."""
         self.bank.require_half(half)
-        feature = self.bank.features[self._step, layer, half]
+        feature = self.bank.features.get((self._step, layer, half))
+        if feature is None or feature.shape[-1] != context.shape[-1]:
+            raise ValueError(
+                f"bank: it is incomplete: it lacks what layer {layer.block}.{layer.index} of this model reads at step "
+                f"{self._step}. Its file was changed or comes from another network; write the bank again."
+            )
         if self.bank.recipe.storage == "full":
             feature = gather_kept(feature, self._kept_tokens(layer.level, kept))
         else:

@@ -96,8 +96,9 @@ class LoadIdentityBank(io.ComfyNode):
 def _path_of(name: str) -> Path:
     """Where the bank of this name lies. FileNotFoundError for one that is not listed."""
     listed = folder_paths.get_filename_list(IDENTITY_BANKS)
-    if name not in listed:
+    path = folder_paths.get_full_path(IDENTITY_BANKS, name) if name in listed else None
+    if path is None:
         raise FileNotFoundError(
-            f"name: there is no '{name}' in models/identity_banks. There are: {', '.join(listed) or 'none yet'}."
+            f"name: there is no '{name[:200]}' in models/identity_banks. There are: {', '.join(listed) or 'none yet'}."
         )
-    return Path(folder_paths.get_full_path_or_raise(IDENTITY_BANKS, name))
+    return Path(path)

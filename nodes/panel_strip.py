@@ -8,6 +8,7 @@ import folder_paths
 import torch
 
 from ..comic.storyboard import Panel
+from ..files import write_whole
 from ..training.images import to_pil
 from .progress import send_event
 
@@ -23,12 +24,12 @@ class PanelStrip:
         self._send({"index": None, "total": total, "caption": "", "image": None})
 
     def show(self, panel: Panel, image: torch.Tensor) -> None:
-        """Add a finished panel; `image` is (1, height, width, 3) in 0..1."""
+        """Add a finished panel, (1, height, width, 3) in 0..1. OSError where ComfyUI's temp folder is full."""
         index = len(self.panels)
         name = f"storybooth_{self._run}_{index:03}.png"
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)
-        to_pil(image[0]).save(folder / name, compress_level=1)
+        write_whole(folder / name, lambda temporary: to_pil(image[0]).save(temporary, "PNG", compress_level=1))
         reference = {"filename": name, "subfolder": "", "type": "temp"}
         entry = {"index": index, "total": self._total, "caption": panel.caption, "image": reference}
         self.panels.append(entry)

@@ -1,5 +1,7 @@
 """Names that stay in their folder, and files that are whole or not there."""
 
+import os
+import time
 from pathlib import PurePosixPath
 
 import pytest
@@ -47,6 +49,36 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="cannot be written"):
         write_whole(tmp_path / "x", lambda temporary: temporary.write_bytes(b"one"))
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, full_disk):
+    with (
+        full_disk(1000),
+        pytest.raises(OSError, match=r"x\.png cannot be written \(File too large\)\. Free some space"),
+    ):
+        write_whole(tmp_path / "x.png", lambda temporary: temporary.write_bytes(b"x" * 2000))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_file_never_replaces_one_that_somebody_made_meanwhile(tmp_path):
+    def write(temporary):
+        temporary.write_bytes(b"mine")
+        (tmp_path / "x").write_bytes(b"theirs")
+
+    with pytest.raises(FileExistsError, match=r"x was made by another program meanwhile"):
+        write_whole(tmp_path / "x", write, new=True)
+    assert (tmp_path / "x").read_bytes() == b"theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
+    ages = {".a.safetensors.1f.tmp": 3700, ".tmpAb3dE6": 3700, ".b.safetensors.2f.tmp": 3500, ".c.tmp": 3700}
+    for name, age in ages.items():
+        file = tmp_path / name
+        file.write_bytes(b"half")
+        os.utime(file, (time.time() - age,) * 2)
+    write_whole(tmp_path / "x.safetensors", lambda temporary: temporary.write_bytes(b"x"))
+    assert {path.name for path in tmp_path.iterdir()} == {"x.safetensors", ".b.safetensors.2f.tmp", ".c.tmp"}
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

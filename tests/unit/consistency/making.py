@@ -17,8 +17,8 @@ def recipe(images: int = 2, schedule: Schedule | None = None, **changes: object)
         "lora": "",
         "prompts": tuple(f"image {index}" for index in range(images)),
         "seeds": (None,) * images,
-        "width": 64,
-        "height": 64,
+        "width": 128,
+        "height": 96,
         "steps": len(SIGMAS),
         "cfg": 5.0,
         "sampler_name": "ddim",
@@ -47,4 +47,4 @@ def write(made_with: Recipe, halves: tuple[int, ...] = (UNCOND, COND)) -> Identi
         for layer in GEOMETRY.layers:
             states = torch.cat([features(layer, step, half, images) for half in halves])
             writer.attend(layer, states, states, list(halves))
-    return writer.finish(torch.zeros(images, 4, 8, 8))
+    return writer.finish(torch.zeros(images, 4, 12, 16))

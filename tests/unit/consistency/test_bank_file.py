@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from storybooth.consistency.bank_file import load, save
+from storybooth.consistency.reader import BankReader
 from storybooth.consistency.schedule import COND, UNCOND
 
-from .making import recipe, write
+from .making import GEOMETRY, SIGMAS, recipe, write
 
 
 @pytest.fixture
@@ -34,17 +35,13 @@ def test_nothing_else_is_left_in_the_folder(saved):
     assert [path.name for path in saved[1].parent.iterdir()] == ["bank.safetensors"]
 
 
-def test_a_failed_save_leaves_the_good_file(saved, monkeypatch):
+def test_a_save_that_fails_leaves_nothing_and_what_is_there_stays(saved, full_disk):
     bank, path = saved
     before = path.read_bytes()
-
-    def full_disk(tensors, filename, metadata):
-        filename.write_bytes(b"half of it")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("storybooth.consistency.bank_file.save_file", full_disk)
-    with pytest.raises(OSError, match=r"bank\.safetensors cannot be written .*No space"):
-        save(bank, path)
+    with full_disk(len(before) // 2), pytest.raises(OSError, match=r"other\.safetensors cannot be written .*too large"):
+        save(bank, path.with_name("other.safetensors"))
+    with pytest.raises(FileExistsError, match=r"bank\.safetensors was made by another program"):
+        save(write(recipe(3)), path)
     assert path.read_bytes() == before
     assert len(list(path.parent.iterdir())) == 1
 
@@ -77,23 +74,58 @@ def test_damaged_foreign_and_hostile_files_are_refused(saved):
         yield lambda: rewritten(path, recipe="{}")
         yield lambda: rewritten(path, recipe="[" * 10_000)
         yield lambda: rewritten(path, recipe="null")
-        for changes in ({"steps": 10**9}, {"steps": "5"}, {"dtype": "fp64"}, {"storage": "x"}, {"prompts": ["a"]}):
+        for changes in (
+            *({"steps": 10**9}, {"steps": "5"}, {"steps": True}, {"dtype": "fp64"}, {"storage": "x"}),
+            *({"prompts": ["a"]}, {"prompts": [1, 2]}, {"seeds": ["a", 7]}, {"seed": 5.0}),
+            *({"width": "128"}, {"height": None}, {"width": 64}, {"width": 0, "height": 0}, {"cfg": "5"}),
+            *({"sampler_name": ["x"]}, {"lora": 5}),
+        ):
             yield lambda changes=changes: rewritten(path, recipe=recipe_with(bank, **changes))
+        yield lambda: rewritten(
+            path, recipe=recipe_with(bank, schedule={**vars(bank.recipe.schedule), "start_step": 0.5})
+        )
+        yield lambda: path.write_bytes((2**25).to_bytes(8, "little") + b"{" + b" " * (2**25 - 2) + b"}")
+        yield lambda: rewritten(path, format="x" * 1_000_000)
         yield lambda: rewritten(path, recipe=recipe_with(bank, schedule={"strength_32": 0.1}))
         yield lambda: rewritten(path, recipe=recipe_with(bank, schedule={"strength_32": 9}))
         yield lambda: rewritten(path, sigmas="[1.0, -1.0, 1.0, 1.0, 1.0]")
         yield lambda: rewritten(path, sigmas="[NaN, 1.0, 1.0, 1.0, 1.0]")
+        yield lambda: rewritten(path, sigmas="[1.0, 3.0, 5.0, 7.0, 9.0]")
         yield lambda: rewritten(path, tokens="{}")
         yield lambda: rewritten(path, {**tensors, "surprise": torch.zeros(1)})
         yield lambda: rewritten(path, {**tensors, name: tensors[name][:, :-1].clone()})
         yield lambda: rewritten(path, {**tensors, name: tensors[name].half()})
         yield lambda: rewritten(path, {key: value for key, value in tensors.items() if key != name})
         yield lambda: rewritten(path, {key: value for key, value in tensors.items() if key != "latents"})
+        yield lambda: rewritten(path, {**tensors, "latents": tensors["latents"] * torch.nan})
+        yield lambda: rewritten(path, {**tensors, "latents": tensors["latents"].to(torch.int64)})
+        yield lambda: rewritten(path, {**tensors, "latents": torch.zeros(2, 4, 3, 3)})
+        yield lambda: rewritten(path, {**tensors, "latents": torch.zeros(2, 9, 12, 16)})
+        yield lambda: path.unlink()
 
     for case in cases():
         path.write_bytes(good)
         case()
-        with pytest.raises(ValueError, match=r"^name: bank\.safetensors is not an identity bank"):
+        with pytest.raises(ValueError, match=r"^name: bank\.safetensors is not an identity bank.{,300}$"):
             load(path)
     path.write_bytes(good)
     load(path)
+
+
+@pytest.mark.parametrize("missing", ["uncond", "3.1"])
+def test_features_that_are_missing_are_named_when_they_are_asked_for(saved, missing):
+    bank, path = saved
+    schedule = bank.recipe.schedule
+    rewritten(path, {name: tensor for name, tensor in load_file(path).items() if f".{missing}" not in name})
+    reader = BankReader(load(path), schedule)
+    with pytest.raises(ValueError, match=r"^bank: it (was written at cfg|is incomplete: .* layer 3\.1 .* at step)"):
+        for sigma in SIGMAS:
+            reader.begin(sigma)
+            for layer, channels in GEOMETRY.layers.items():
+                reader.attend(layer, torch.zeros(2, 4, channels), [UNCOND, COND])
+
+
+def test_a_bank_of_many_identity_images_comes_back(tmp_path):
+    bank = write(recipe(65))
+    save(bank, tmp_path / "b.safetensors")
+    assert load(tmp_path / "b.safetensors").images == 65
