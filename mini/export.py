@@ -39,7 +39,13 @@ def normalised(vae: Weights, mean: torch.Tensor, std: torch.Tensor) -> Weights:
 
 def as_comfyui_names(text: Weights) -> Weights:
     """The text encoders' weights as ComfyUI's SDXLClipModel calls them."""
-    return {name.replace(".", ".transformer.", 1): tensor for name, tensor in text.items()}
+    named = {}
+    for name, tensor in text.items():
+        encoder, rest = name.split(".", 1)
+        rest = rest.removeprefix("text_model.")  # which transformers 5 leaves out for one of them
+        inner = rest if rest.startswith("text_projection.") else f"text_model.{rest}"
+        named[f"{encoder}.transformer.{inner}"] = tensor
+    return named
 
 
 def save(weights: Weights, name: str) -> None:

@@ -75,12 +75,25 @@ def crops(pictures: Pictures, count: int, side: int, random: torch.Generator) ->
     return to_tensor(np.stack(batch))
 
 
-def loss_of(vae: AutoencoderKL, pictures: torch.Tensor, random: torch.Generator, kl_weight: float) -> torch.Tensor:
-    """The training loss of a batch (n, 3, height, width)."""
+def decode_half(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Decode to half the size, leaving out the decoder's last level, which costs as much as all others twice over."""
+    decoder = vae.decoder
+    hidden = decoder.mid_block(decoder.conv_in(vae.post_quant_conv(latents)))
+    for block in decoder.up_blocks[:-2]:
+        hidden = block(hidden)
+    for resnet in decoder.up_blocks[-2].resnets:
+        hidden = resnet(hidden, temb=None)
+    return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(hidden)))
+
+
+def loss_of(
+    vae: AutoencoderKL, pictures: torch.Tensor, random: torch.Generator, kl_weight: float, half: bool = False
+) -> torch.Tensor:
+    """The training loss of a batch (n, 3, height, width), decoded in full or to half the size."""
     posterior = vae.encode(pictures).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=random)
-    decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-    error = decoded - pictures
+    latents = posterior.mean + posterior.std * noise
+    error = decode_half(vae, latents) - avg_pool2d(pictures, 2) if half else vae.decode(latents).sample - pictures
     loss = error.abs().mean()
     loss = loss + 0.5 * (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean())
     for _ in range(3):
@@ -93,9 +106,11 @@ def loss_of(vae: AutoencoderKL, pictures: torch.Tensor, random: torch.Generator,
 
 
 @torch.no_grad()
-def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> tuple[float, torch.Tensor]:
+def psnr(vae: AutoencoderKL, pictures: torch.Tensor, half: bool = False) -> tuple[float, torch.Tensor]:
     """Peak signal-to-noise ratio in dB of pictures through the autoencoder, and what came out."""
-    decoded = vae.decode(vae.encode(pictures).latent_dist.mode()).sample.clamp(-1, 1)
+    latents = vae.encode(pictures).latent_dist.mode()
+    decoded = (decode_half(vae, latents) if half else vae.decode(latents).sample).clamp(-1, 1)
+    pictures = avg_pool2d(pictures, 2) if half else pictures
     return 10 * math.log10(4 / (decoded - pictures).square().mean().item()), decoded
 
 
@@ -116,6 +131,7 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--kl", type=float, default=3e-4)
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
+    parser.add_argument("--half", action="store_true", help="decode to half the size: first learn what latents say")
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     vae = build()
@@ -129,8 +145,9 @@ def main() -> None:
         nonlocal pictures
         pictures = Pictures(arguments.work / "pictures", ("world", "things"))
         restore = course.swap_in_mean()
-        value, decoded = psnr(vae, known)
+        value, decoded = psnr(vae, known, arguments.half)
         restore()
+        decoded = torch.nn.functional.interpolate(decoded, known.shape[-2:])
         sheet([known[:8], decoded[:8], known[8:], decoded[8:]], arguments.work / "vae.png")
         course.losses.append((course.step, sum(recent) / max(1, len(recent))))
         print(f"step {course.step} loss {course.losses[-1][1]:.4f} psnr {value:.2f} {course.seconds:.0f} s", flush=True)
@@ -138,7 +155,8 @@ def main() -> None:
 
     for step in course.steps(arguments.until, arguments.every, checkpoint):
         random = generator(SEED, step)
-        loss = loss_of(vae, crops(pictures, arguments.batch, arguments.crop, random), random, arguments.kl)
+        batch = crops(pictures, arguments.batch, arguments.crop, random)
+        loss = loss_of(vae, batch, random, arguments.kl, arguments.half)
         course.update(loss, learning_rate(step, arguments.peak, arguments.until))
         recent.append(loss.item())
 

@@ -1,0 +1,200 @@
+"""Training on a few pictures: the loss falls, and a course that was cut off goes on to the same weights."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from safetensors.torch import save_file
+
+from storybooth.mini import export, pictures, train_unet, train_vae
+from storybooth.mini.course import Course, generator, learning_rate, mean_weights
+from storybooth.mini.text import LENGTH, WIDTH, Tokenizer
+
+WORDS = ("a</w>", "blue</w>", "plush</w>", "forest</w>", "in</w>", ",</w>")
+
+
+@pytest.fixture(scope="module")
+def shards(emoji, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    list(pictures.paint_shards(folder, "world", 1, 8, emoji, shard=4))
+    return folder
+
+
+@pytest.fixture
+def vae():
+    torch.manual_seed(0)
+    return train_vae.build()
+
+
+class Tiny(torch.nn.Module):
+    """A network small enough to be trained thousands of times."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
+
+    def loss(self, step):
+        x = torch.randn(16, 4, generator=generator(5, step))
+        return (self.layers(x)[:, 0] - x.prod(dim=1)).square().mean()
+
+
+def train(file, until):
+    course = Course(file, Tiny(), mean_decay=0.99)
+    for step in course.steps(until, 1000, lambda: None):
+        course.update(course.network.loss(step), learning_rate(step, 1e-2, 20))
+    return course
+
+
+def test_a_course_cut_off_ends_where_it_would_have(tmp_path):
+    whole = train(tmp_path / "whole.safetensors", 20)
+    train(tmp_path / "parts.safetensors", 7)
+    rest = train(tmp_path / "parts.safetensors", 20)
+    assert rest.step == whole.step == 20
+    for name, parameter in whole.parameters.items():
+        assert torch.equal(parameter, rest.parameters[name])
+        assert torch.equal(whole.mean[name], rest.mean[name])
+        assert not torch.equal(parameter, whole.mean[name])
+    mean = mean_weights(tmp_path / "whole.safetensors")
+    assert mean.keys() == whole.mean.keys()
+    assert all(torch.equal(mean[name], whole.mean[name]) for name in mean)
+
+
+def test_a_termination_signal_ends_and_saves(tmp_path):
+    course = Course(tmp_path / "stopped.safetensors", Tiny(), mean_decay=0.99)
+    before = signal.getsignal(signal.SIGTERM)
+    for step in course.steps(1000, 1000, lambda: None):
+        course.update(course.network.loss(step), 1e-2)
+        if step == 4:
+            signal.raise_signal(signal.SIGTERM)
+    assert course.step == 5
+    assert Course(tmp_path / "stopped.safetensors", Tiny(), mean_decay=0.99).step == 5
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_mean_weights_can_be_borrowed(tmp_path):
+    course = train(tmp_path / "course.safetensors", 5)
+    own = {name: p.detach().clone() for name, p in course.parameters.items()}
+    restore = course.swap_in_mean()
+    assert all(torch.equal(p, course.mean[name]) for name, p in course.parameters.items())
+    restore()
+    assert all(torch.equal(p, own[name]) for name, p in course.parameters.items())
+
+
+def test_the_learning_rate_warms_up_and_cools_down():
+    rates = [learning_rate(step, 1.0, 1000, warm_up=100) for step in range(1000)]
+    assert rates[0] == 0.01 and rates[99] == rates[500] == 1.0
+    assert rates[850] == pytest.approx(0.5) and 0 < rates[999] < 0.01
+
+
+def test_the_autoencoder_learns(vae, shards):
+    content = train_vae.Pictures(shards, ("world",))
+    assert len(content) == 8
+    batch = train_vae.crops(content, 4, 64, generator(1, 0))
+    assert batch.shape == (4, 3, 64, 64) and batch.abs().max() <= 1
+    assert torch.equal(batch, train_vae.crops(content, 4, 64, generator(1, 0)))
+    optimizer = torch.optim.Adam(vae.parameters(), 1e-3)
+    losses = []
+    for _ in range(8):
+        loss = train_vae.loss_of(vae, batch, generator(2, 0), kl_weight=1e-4)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_normalising_moves_latents_and_changes_no_picture(vae):
+    pixels = torch.rand(2, 3, 64, 64, generator=generator(0, 0)) * 2 - 1
+    mean, std = torch.tensor([0.5, -1.0, 0.0, 2.0]), torch.tensor([1.0, 2.0, 0.5, 3.0])
+    with torch.no_grad():
+        before = vae.encode(pixels).latent_dist
+        picture = vae.decode(before.mean).sample
+        vae.load_state_dict(export.normalised(vae.state_dict(), mean, std))
+        after = vae.encode(pixels).latent_dist
+        expected = (before.mean - mean.view(4, 1, 1)) / std.view(4, 1, 1)
+        torch.testing.assert_close(after.mean * export.SCALE, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(after.std * export.SCALE, before.std / std.view(4, 1, 1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(vae.decode(after.mean).sample, picture, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Tokenizer:
+    """CLIP's tokenizer with a vocabulary of single letters and a few words."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *WORDS]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    vocabulary |= {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    return Tokenizer(folder)
+
+
+def test_captions_are_padded_as_each_encoder_expects(tokenizer):
+    tokens = tokenizer(["a b", "b " * 100])
+    for name, padding in (("l", 49407), ("g", 0)):
+        assert tokens[name].shape == (2, LENGTH)
+        assert tokens[name][:, 0].tolist() == [49406] * 2
+        assert tokens[name][0, 3] == 49407 and set(tokens[name][0, 4:].tolist()) == {padding}
+    assert tokens["l"][1].equal(tokens["g"][1]) and tokens["g"][1, -1] == 49407
+
+
+@pytest.fixture(scope="module")
+def samples(tokenizer, tmp_path_factory) -> train_unet.Samples:
+    latents = torch.randn(8, 4, 16, 16, generator=generator(0, 0)).half()
+    columns = {name: ids.int() for name, ids in tokenizer(["a b"] * 4 + ["c, d"] * 4).items()}
+    file = tmp_path_factory.mktemp("latents") / "latents.safetensors"
+    save_file({"latents": latents, "mean": torch.zeros(4), "std": torch.ones(4), **columns}, file)
+    return train_unet.Samples(file, tokenizer)
+
+
+def test_a_tenth_of_all_captions_is_left_out(samples):
+    latents, tokens, time_ids = samples.batch(2000, generator(3, 0))
+    assert latents.shape == (2000, 4, 16, 16) and time_ids.shape == (2000, 6)
+    known = {tuple(row.tolist()) for row in samples.tokens["g"]}
+    missing = np.mean([tuple(row.tolist()) not in known for row in tokens["g"]])
+    assert 0.07 < missing < 0.13
+    assert (time_ids[:, 2:] == torch.tensor([0.0, 0, 128, 128])).all()
+    assert 0.5 < (time_ids[:, :2] == 128).all(1).float().mean() < 0.7
+
+
+def test_unet_and_text_encoders_learn_together(samples):
+    torch.manual_seed(0)
+    network = train_unet.Mini()
+    signal_kept = DDIMScheduler.from_config(train_unet.SCHEDULE).alphas_cumprod
+    batch = samples.batch(4, generator(4, 0))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    losses = []
+    for _ in range(6):
+        loss = train_unet.loss_of(network, batch, signal_kept, generator(4, 1))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.95 * losses[0]
+    changed = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
+    for part in ("text.clip_l", "text.clip_g", "unet.down_blocks", "unet.up_blocks", "unet.add_embedding"):
+        assert any(name.startswith(part) for name in changed), part
+
+
+def test_drawing_gives_a_latent_for_every_prompt(tokenizer):
+    torch.manual_seed(0)
+    network = train_unet.Mini()
+    latents = train_unet.draw(network, tokenizer, ["a b"], steps=2)
+    assert latents.shape == (1, 4, 16, 16) and latents.isfinite().all()
+    context, pooled = network.text(tokenizer(["a b", "a b"]))
+    assert context.shape == (2, LENGTH, 2 * WIDTH) and pooled.shape == (2, WIDTH)
+
+
+def test_exported_weights_are_whole_and_fp16(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "WEIGHTS", tmp_path)
+    export.save({"a": torch.ones(2)}, "x")
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["x.safetensors"]
+    with pytest.raises(ValueError, match="x: a holds numbers that fp16 cannot"):
+        export.save({"a": torch.tensor([1e6])}, "x")
