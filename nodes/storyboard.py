@@ -50,14 +50,14 @@ class Storyboard(io.ComfyNode):
                     options=list(STYLES),
                     default="none",
                     tooltip="How the whole story is drawn. 'none' leaves the prompts as you wrote them; "
-                    "'comic book' is the report's.",
+                    "'comic book' asks for graphic illustration in vibrant colours.",
                 ),
                 io.String.Input(
                     "negative",
                     display_name="negative prompt",
                     multiline=True,
                     default=NEGATIVE,
-                    tooltip="What no panel should show.",
+                    tooltip="What no panel should show. The default is for drawings: it keeps photographs away.",
                 ),
             ],
             outputs=[

@@ -37,7 +37,7 @@ class SubjectImages(io.ComfyNode):
                     options=list(_folders()),
                     display_name="folder",
                     tooltip="The folder with the photos of your character. Put it into ComfyUI's input folder, then "
-                    "reload the page to see it here. Five to ten photos from different sides work well. Sample photos "
+                    "press R to see it here. Five to ten photos from different sides work well. Sample photos "
                     "come with StoryBooth.",
                 ),
                 io.String.Input(
@@ -77,7 +77,7 @@ class SubjectImages(io.ComfyNode):
         if folder not in folders:
             raise ValueError(
                 f"folder: got {folder!r}, which is no folder with images below ComfyUI's input folder. Put your photos "
-                f"there and reload the page. Folders with images: {', '.join(folders)}."
+                f"there and press R. Folders with images: {', '.join(folders)}."
             )
         try:
             subject = read_subject(folders[folder], default_caption.strip())

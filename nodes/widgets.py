@@ -11,7 +11,13 @@ def size_inputs() -> list[io.Input]:
     """`width` and `height` of the pictures."""
     return [
         io.Int.Input(
-            name, display_name=name, default=1024, min=64, max=8192, step=8, tooltip=f"{name.capitalize()} in pixels."
+            name,
+            display_name=name,
+            default=1024,
+            min=64,
+            max=8192,
+            step=8,
+            tooltip=f"{name.capitalize()} of each picture in pixels, a multiple of 8. SDXL was made for 1024 by 1024.",
         )
         for name in ("width", "height")
     ]
