@@ -11,11 +11,13 @@ from .mini_checkpoint import MiniCheckpoint
 from .panel_sampler import PanelSampler
 from .storyboard import Storyboard
 from .subject_images import SubjectImages
+from .training_options import TrainingOptionsNode
 
 NODES: list[type[io.ComfyNode]] = [
     SubjectImages,
     MiniCheckpoint,
     LoraTrainer,
+    TrainingOptionsNode,
     Storyboard,
     IdentityBankWriter,
     ConsistentAttention,

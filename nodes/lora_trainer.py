@@ -18,6 +18,7 @@ from ..fingerprint import fingerprint
 from ..training.settings import Settings, TargetLayers
 from ..training.timesteps import DISTRIBUTIONS
 from .checks import require_option, require_sdxl
+from .sockets import TrainingOptions, TrainingOptionsSocket
 from .trainer_progress import Progress, counter
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
@@ -82,7 +83,7 @@ class LoraTrainer(io.ComfyNode):
                     display_name="learning rate",
                     default=default.learning_rate,
                     min=1e-7,
-                    max=0.1,
+                    max=1.0,
                     step=1e-6,
                     round=False,
                     tooltip="How much each step changes. Higher learns faster and breaks pictures sooner.",
@@ -195,6 +196,12 @@ class LoraTrainer(io.ComfyNode):
                     tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
                     "existing file is never overwritten; the same run with more steps goes on from it.",
                 ),
+                TrainingOptionsSocket.Input(
+                    "options",
+                    display_name="options",
+                    optional=True,
+                    tooltip="More ways to train, from LoRA Training Options. Without it the training is the report's.",
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -233,10 +240,12 @@ class LoraTrainer(io.ComfyNode):
         gradient_checkpointing: bool,
         checkpoint_every: int,
         lora_name: str,
+        options: TrainingOptions | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
+        from ..training.existing import continue_from
         from ..training.loop import Trainer
         from ..training.lora import add_lora
         from ..training.loss import DTYPES
@@ -250,10 +259,13 @@ class LoraTrainer(io.ComfyNode):
         require_plain_weights(model)
         require_option("precision", precision, PRECISIONS)
         device = model.load_device
-        settings = Settings(precision=_automatic(device) if precision == "auto" else precision, **values)
+        extra = options or TrainingOptions()
+        precision = _automatic(device) if precision == "auto" else precision
+        settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
         photos = inputs.single_images(images)
         texts = inputs.captions_for(len(photos), captions, instance_prompt)
+        class_photos = inputs.single_images(extra.class_images, "class_images")
 
         recipe = {
             **settings.recipe(),
@@ -262,6 +274,8 @@ class LoraTrainer(io.ComfyNode):
             "vae": inputs.weights_fingerprint(vae.patcher),
             "images": fingerprint(photos, samples=None),
             "captions": fingerprint(texts),
+            **({"class_images": fingerprint([class_photos, extra.class_prompt], None)} if class_photos else {}),
+            **({"continue_from": inputs.file_fingerprint(extra.continue_from)} if extra.continue_from else {}),
         }
         path = Path(folder_paths.get_folder_paths("loras")[0], name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
@@ -270,9 +284,9 @@ class LoraTrainer(io.ComfyNode):
         trained = files.find_finished()
         if trained is None:
             node_id = cls.hidden.unique_id
-            examples = inputs.encode_examples(
-                model, clip, vae, photos, texts, settings.resolution, counter(len(photos), node_id)
-            )
+            every_photo, every_text = photos + class_photos, texts + [extra.class_prompt] * len(class_photos)
+            show = counter(len(every_photo), node_id)
+            examples = inputs.encode_examples(model, clip, vae, every_photo, every_text, settings, show)
             unet = trainer = None
             try:
                 # The executor's inference mode would leave nothing to differentiate.
@@ -282,18 +296,21 @@ class LoraTrainer(io.ComfyNode):
                     if gradient_checkpointing:
                         unet.enable_gradient_checkpointing()
                     add_lora(unet, settings)
-                    trainer = Trainer(unet, examples, settings, device)
+                    if extra.continue_from:
+                        continue_from(unet, Path(extra.continue_from), settings)
+                    of_class = examples[len(photos) :]
+                    trainer = Trainer(unet, examples[: len(photos)], settings, device, of_class)
                     with Progress(settings.steps, node_id) as progress:
                         trained = train_lora(trainer, files, checkpoint_every, progress.step)
-            except torch.cuda.OutOfMemoryError as error:
+            except BaseException as error:
+                # ComfyUI holds on to the error, the error to its frames, and these to the UNet.
+                traceback.clear_frames(error.__traceback__)
+                if not isinstance(error, torch.cuda.OutOfMemoryError):
+                    raise
                 raise torch.cuda.OutOfMemoryError(
                     f"Training ran out of memory on the graphics card ({error}). Turn on gradient_checkpointing, set "
                     "batch_size to 1, or lower resolution. What was learned so far is kept: queue again to go on."
                 ) from error
-            except BaseException as error:
-                # ComfyUI holds on to the error, the error to its frames, and these to the UNet.
-                traceback.clear_frames(error.__traceback__)
-                raise
             finally:
                 unet = trainer = None
                 comfy.model_management.soft_empty_cache()

@@ -1,11 +1,13 @@
 """The socket types that StoryBooth adds to ComfyUI's own, and what travels through them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 
 from ..comic.storyboard import Panel
+from ..training.settings import Options
 
 Conditioning = list[list[Any]]
 """ComfyUI's CONDITIONING: a list of [text states (1, tokens, 2048), {"pooled_output": (1, 1280), ...}]."""
@@ -23,5 +25,19 @@ class EncodedStoryboard:
     negative: Conditioning
 
 
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What LoRA Training Options gives the trainer: the TRAINING_OPTIONS socket.
+
+    `class_images` are IMAGE batches; `continue_from` is the path of a LoRA, or None.
+    """
+
+    options: Options = field(default_factory=Options)
+    class_images: tuple[torch.Tensor, ...] = ()
+    class_prompt: str = ""
+    continue_from: str | None = None
+
+
 StoryboardSocket = io.Custom("STORYBOARD")
 IdentityBankSocket = io.Custom("IDENTITY_BANK")
+TrainingOptionsSocket = io.Custom("TRAINING_OPTIONS")

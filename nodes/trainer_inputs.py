@@ -6,16 +6,16 @@ from typing import Any
 import comfy.model_base
 import comfy.model_management
 import comfy.sd
+import comfy.utils
 import torch
 from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
 from comfy.model_patcher import ModelPatcher
 
 from ..fingerprint import fingerprint
-from ..training.images import prepare
+from ..training.encoding import Posterior, encode_image
 from ..training.loss import Example
+from ..training.settings import Settings
 from ..training.unet import TIME_ID_CHANNELS
-
-Posterior = tuple[torch.Tensor, torch.Tensor]
 
 
 def require_epsilon(model: ModelPatcher) -> None:
@@ -33,12 +33,17 @@ def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *optio
     return fingerprint([*options, *sorted(patcher.get_key_patches(prefix).items(), key=lambda item: item[0])])
 
 
-def single_images(images: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Split a list of IMAGE batches into single images (height, width, 3). Raises ValueError naming `images`."""
+def file_fingerprint(path: str) -> str:
+    """A digest of a LoRA file by its tensors; its name and metadata do not count."""
+    return fingerprint(sorted(comfy.utils.load_torch_file(path, safe_load=True).items()), samples=None)
+
+
+def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[torch.Tensor]:
+    """Split a list of IMAGE batches into single images (height, width, 3). Raises ValueError naming the input."""
     for image in images:
         if image.shape[-1] != 3:
             raise ValueError(
-                f"images: got one with {image.shape[-1]} channels, expected RGB with 3. Leave the alpha channel out."
+                f"{name}: got one with {image.shape[-1]} channels, expected RGB with 3. Leave the alpha channel out."
             )
     return [single for batch in images for single in batch]
 
@@ -63,7 +68,7 @@ def encode_examples(
     vae: comfy.sd.VAE,
     images: Sequence[torch.Tensor],
     captions: Sequence[str],
-    resolution: int,
+    settings: Settings,
     on_image: Callable[[int], None],
 ) -> list[Example]:
     """Encode images (height, width, 3) in [0, 1] and their captions. `on_image(i)` is called before each image.
@@ -72,13 +77,15 @@ def encode_examples(
     """
     texts = {caption: _encode_text(clip, caption, model) for caption in dict.fromkeys(captions)}
     scale = model.model.latent_format.scale_factor
-    examples = []
+
+    def posterior(pixels: torch.Tensor) -> Posterior:
+        mean, std = _posterior(vae, pixels, len(examples))
+        return mean * scale, std * scale
+
+    examples: list[Example] = []
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         on_image(index)
-        prepared = prepare(image, resolution)
-        mean, std = _posterior(vae, prepared.pixels, index)
-        text, pooled = texts[caption]
-        examples.append(Example(mean * scale, std * scale, text, pooled, prepared.time_ids))
+        examples.append(encode_image(image, *texts[caption], settings, posterior))
     return examples
 
 

@@ -1,5 +1,6 @@
 """Photos on their way into training: opened upright in RGB, resized and cropped, with SDXL's micro-conditioning."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ MIN_SIDE = 32
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """`pixels` (3, resolution, resolution) in [−1, 1]; `time_ids` (6,): SDXL's micro-conditioning
+    """`pixels` (3, height, width) in [−1, 1]; `time_ids` (6,): SDXL's micro-conditioning
     (original height and width, crop top and left, target height and width), all in pixels."""
 
     pixels: torch.Tensor
@@ -54,19 +55,31 @@ def to_pil(image: torch.Tensor) -> Image.Image:
     return Image.fromarray((image.clamp(0, 1) * 255.0).round().to(torch.uint8).cpu().numpy())
 
 
-def prepare(image: torch.Tensor, resolution: int) -> TrainingImage:
-    """Bring one image (height, width, 3) in [0, 1] to the training resolution.
+def bucket_for(height: int, width: int, resolution: int) -> tuple[int, int]:
+    """The height and width at which an image of this shape is trained, with about resolution² pixels or fewer.
 
-    The shorter side is resized to `resolution` (Lanczos), the longer one cropped at its centre. The original size
-    of the micro-conditioning is the size before resizing.
+    Of all sizes in steps of resolution / 16 (a multiple of 8, the VAE's) between half and twice the resolution, the
+    one whose shape comes closest to the image's.
+    """
+    step = max(8, resolution // 16 // 8 * 8)
+    sizes = [(resolution * resolution // w // step * step, w) for w in range(resolution // 2, 2 * resolution + 1, step)]
+    sizes += [(resolution, resolution)]
+    return min(sizes, key=lambda size: abs(math.log(size[1] / size[0]) - math.log(width / height)))
+
+
+def prepare(image: torch.Tensor, target: tuple[int, int]) -> TrainingImage:
+    """Bring one image (height, width, 3) in [0, 1] to the `target` height and width.
+
+    It is resized (Lanczos) until it just covers them, and what stands out is cropped evenly on both sides. The original
+    size of the micro-conditioning is the size before resizing.
     """
     height, width = image.shape[:2]
-    scale = resolution / min(height, width)
-    resized_width, resized_height = max(resolution, round(width * scale)), max(resolution, round(height * scale))
+    scale = max(target[0] / height, target[1] / width)
+    resized_height, resized_width = max(target[0], round(height * scale)), max(target[1], round(width * scale))
     resized = to_pil(image).resize((resized_width, resized_height), Image.Resampling.LANCZOS)
-    top, left = (resized_height - resolution) // 2, (resized_width - resolution) // 2
-    cropped = resized.crop((left, top, left + resolution, top + resolution))
+    top, left = (resized_height - target[0]) // 2, (resized_width - target[1]) // 2
+    cropped = resized.crop((left, top, left + target[1], top + target[0]))
     return TrainingImage(
         pixels=to_tensor(cropped).permute(2, 0, 1) * 2.0 - 1.0,
-        time_ids=torch.tensor([height, width, top, left, resolution, resolution], dtype=torch.float32),
+        time_ids=torch.tensor([height, width, top, left, *target], dtype=torch.float32),
     )

@@ -9,7 +9,7 @@ from .settings import Settings
 
 _ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}
 _FEED_FORWARD = r"|ff\.net\.(0\.proj|2)"
-_ADAPTER = "default"
+ADAPTER = "default"
 
 
 def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
@@ -26,7 +26,7 @@ def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
-        unet.add_adapter(config, adapter_name=_ADAPTER)
+        unet.add_adapter(config, adapter_name=ADAPTER)
     for parameter in lora_parameters(unet):
         parameter.data = parameter.data.float()
 
@@ -36,6 +36,11 @@ def lora_parameters(unet: UNet2DConditionModel) -> list[torch.nn.Parameter]:
     return [parameter for parameter in unet.parameters() if parameter.requires_grad]
 
 
+def lora_layers(unet: UNet2DConditionModel) -> dict[str, LoraLayer]:
+    """The layers that carry an adapter, by their names in the UNet."""
+    return {name: module for name, module in unet.named_modules() if isinstance(module, LoraLayer)}
+
+
 def lora_state_dict(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
     """The adapters as fp32 CPU copies under kohya's names: `lora_unet_..._attn1_to_q.lora_down.weight` (rank, in),
     `.lora_up.weight` (out, rank) and `.alpha`.
@@ -43,12 +48,11 @@ def lora_state_dict(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
     ComfyUI ignores peft's names for SDXL's attention with nothing but a log line; these load everywhere.
     """
     tensors = {}
-    for name, module in unet.named_modules():
-        if isinstance(module, LoraLayer):
-            layer = f"lora_unet_{name.replace('.', '_')}"
-            tensors[f"{layer}.lora_down.weight"] = _copy(module.lora_A[_ADAPTER].weight)
-            tensors[f"{layer}.lora_up.weight"] = _copy(module.lora_B[_ADAPTER].weight)
-            tensors[f"{layer}.alpha"] = torch.tensor(float(module.lora_alpha[_ADAPTER]))
+    for name, module in lora_layers(unet).items():
+        layer = f"lora_unet_{name.replace('.', '_')}"
+        tensors[f"{layer}.lora_down.weight"] = _copy(module.lora_A[ADAPTER].weight)
+        tensors[f"{layer}.lora_up.weight"] = _copy(module.lora_B[ADAPTER].weight)
+        tensors[f"{layer}.alpha"] = torch.tensor(float(module.lora_alpha[ADAPTER]))
     return tensors
 
 

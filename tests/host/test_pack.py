@@ -10,6 +10,7 @@ FOLDER = "whatever-name"
 NODES = {
     "StoryBoothSubjectImages": "Load Subject Images",
     "StoryBoothLoraTrainer": "Log-Normal DreamBooth LoRA Trainer",
+    "StoryBoothTrainingOptions": "LoRA Training Options",
     "StoryBoothStoryboard": "Storyboard",
     "StoryBoothIdentityBankWriter": "Identity Bank Writer",
     "StoryBoothConsistentAttention": "Consistent Self-Attention Patch",

@@ -304,3 +304,51 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(comfy):
 def test_the_seed_widget_stays_as_it_is_after_a_run(comfy):
     seed = comfy.object_info("StoryBoothLoraTrainer")["StoryBoothLoraTrainer"]["input"]["required"]["seed"]
     assert seed[1]["control_after_generate"] is False
+
+
+def with_options(comfy, trainer, **options):
+    """The graph with LoRA Training Options, all options at their defaults but these."""
+    spec = comfy.object_info("StoryBoothTrainingOptions")["StoryBoothTrainingOptions"]["input"]["required"]
+    defaults = {name: widget[1]["default"] for name, widget in spec.items()}
+    nodes = graph(comfy, **trainer)
+    nodes["options"] = {"class_type": "StoryBoothTrainingOptions", "inputs": defaults | options}
+    nodes["train"]["inputs"]["options"] = ["options", 0]
+    return nodes
+
+
+def test_options_at_their_defaults_are_the_same_run(comfy):
+    comfy.run(graph(comfy, lora_name="plain"))
+    again = comfy.queue(with_options(comfy, {"lora_name": "plain"}))
+    assert steps_shown(again) == []
+
+
+def test_all_options_train_together_and_their_file_loads(comfy):
+    comfy.run(graph(comfy, lora_name="start"))
+    options = {"aspect_ratio_buckets": True, "flip": True, "text_dropout": 0.2, "alpha": 1.0, "min_snr_gamma": 5.0}
+    options |= {"noise_offset": 0.05, "lr_schedule": "cosine", "warmup_steps": 1, "feed_forward": True}
+    options |= {"class_images": ["class", 0], "class_prompt": "a plush", "prior_weight": 0.5}
+    options |= {"continue_from": "start.safetensors"}
+    nodes = with_options(comfy, {"lora_name": "options", "batch_size": 2}, **options)
+    nodes["class"] = {
+        "class_type": "StoryBoothSubjectImages",
+        "inputs": {"folder": photos(comfy), "default_caption": ""},
+    }
+    run = comfy.queue(nodes)
+    shown = []
+    for event in run:
+        if event.type == "progress_text":
+            shown.append(event.data["text"])
+    assert sum(text.startswith("step") for text in shown) == STEPS
+    assert "encoding image 4 of 4" in shown
+    seen = len(comfy.log_text())
+    assert pixels(comfy.run(load_lora("options.safetensors"))) == pixels(run)
+    assert "NOT LOADED" not in comfy.log_text()[seen:] and "not loaded" not in comfy.log_text()[seen:]
+
+
+def test_a_lora_to_continue_from_must_fit(comfy):
+    comfy.run(graph(comfy, lora_name="rank2"))
+    nodes = with_options(comfy, {"lora_name": "refused", "rank": 3}, continue_from="rank2.safetensors")
+    with pytest.raises(NodeError, match=r"rank: got 3, but rank2.safetensors has rank 2"):
+        comfy.run(nodes)
+    with pytest.raises((NodeError, InvalidGraphError), match=r"continue_from|nowhere"):
+        comfy.run(with_options(comfy, {"lora_name": "refused"}, continue_from="nowhere.safetensors"))

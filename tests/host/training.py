@@ -89,7 +89,7 @@ def train(model, clip, vae, images, name):
     """Train as the node does, in ComfyUI's inference mode, and return the UNet and the LoRA."""
     path = Path(FOLDER, f"{name}.safetensors")
     captions = ["a blue sks plush"] * len(images)
-    examples = encode_examples(model, clip, vae, images, captions, SETTINGS.resolution, lambda index: None)
+    examples = encode_examples(model, clip, vae, images, captions, SETTINGS, lambda index: None)
     with torch.inference_mode(False), torch.enable_grad():
         unet = training_unet(model, torch.float32)
         examples = [normal(example) for example in examples]
@@ -156,7 +156,7 @@ def measure() -> dict:
         "shared": shared(plain, model),
     }
 
-    (example,) = encode_examples(model, clip, vae, images[:1], ["a plush"], 64, lambda index: None)
+    (example,) = encode_examples(model, clip, vae, images[:1], ["a plush"], SETTINGS, lambda index: None)
     text, pooled = clip.encode_from_tokens(clip.tokenize("a plush"), return_pooled=True)
     pixels = images[0][None, :, 16:80]
     mode = vae.encode(pixels)[0] * model.model.latent_format.scale_factor

@@ -83,7 +83,7 @@ def test_tensor_and_image_are_each_others_inverse():
     [(200, 100, 0, 50), (100, 200, 50, 0), (64, 48, 0, 16), (100, 100, 0, 0), (3000, 2000, 0, 25)],
 )
 def test_micro_conditioning_tells_original_size_crop_and_target(width, height, top, left):
-    prepared = prepare(torch.rand(height, width, 3), 100)
+    prepared = prepare(torch.rand(height, width, 3), (100, 100))
     assert prepared.pixels.shape == (3, 100, 100)
     assert prepared.time_ids.tolist() == [height, width, top, left, 100, 100]
 
@@ -91,12 +91,12 @@ def test_micro_conditioning_tells_original_size_crop_and_target(width, height, t
 def test_the_crop_is_the_centre_and_pixels_reach_from_minus_one_to_one():
     image = torch.zeros(64, 192, 3)
     image[:, 64:128] = 1.0
-    pixels = prepare(image, 64).pixels
+    pixels = prepare(image, (64, 64)).pixels
     assert torch.equal(pixels, torch.ones(3, 64, 64))
-    assert prepare(torch.zeros(64, 64, 3), 64).pixels.unique().tolist() == [-1.0]
+    assert prepare(torch.zeros(64, 64, 3), (64, 64)).pixels.unique().tolist() == [-1.0]
 
 
 def test_resizing_is_lanczos():
     image = to_tensor(Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 90, 3), dtype=np.uint8)))
     expected = to_tensor(to_pil(image).resize((64, 64), Image.Resampling.LANCZOS)).permute(2, 0, 1) * 2 - 1
-    assert torch.equal(prepare(image, 64).pixels, expected)
+    assert torch.equal(prepare(image, (64, 64)).pixels, expected)

@@ -1,0 +1,32 @@
+"""An image and its encoded caption as an example to train on."""
+
+from collections.abc import Callable
+
+import torch
+
+from .images import bucket_for, prepare
+from .loss import Example
+from .settings import Settings
+
+Posterior = tuple[torch.Tensor, torch.Tensor]
+"""Mean and standard deviation (4, h, w) of the VAE's posterior, times its scaling factor."""
+
+
+def encode_image(
+    image: torch.Tensor,
+    text: torch.Tensor,
+    pooled: torch.Tensor,
+    settings: Settings,
+    posterior: Callable[[torch.Tensor], Posterior],
+) -> Example:
+    """Encode one image (height, width, 3) in [0, 1], as a square or in its bucket; mirrored as well with the flip on.
+
+    `posterior` is asked about pixels (3, H, W) in [−1, 1].
+    """
+    square = (settings.resolution, settings.resolution)
+    bucketed = settings.options.aspect_ratio_buckets
+    prepared = prepare(image, bucket_for(*image.shape[:2], settings.resolution) if bucketed else square)
+    mirror = None
+    if settings.options.flip:
+        mirror = Example(*posterior(prepared.pixels.flip(-1)), text, pooled, prepared.time_ids)
+    return Example(*posterior(prepared.pixels), text, pooled, prepared.time_ids, mirror)

@@ -1,0 +1,99 @@
+"""Starting from a LoRA that exists already, whichever program named its tensors.
+
+lora_unet_down_blocks_1_attentions_0_…_attn1_to_q.lora_down.weight   kohya, on diffusers' blocks, as we save it
+lora_unet_input_blocks_4_1_…_attn1_to_q.lora_down.weight             kohya, on the blocks of SDXL's original code
+unet.down_blocks.1.attentions.0.….attn1.to_q.lora_A.weight           diffusers, which earlier said lora.down
+base_model.model.down_blocks.1.attentions.0.….to_q.lora_A.weight     peft
+"""
+
+import json
+import re
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from diffusers import UNet2DConditionModel
+
+from .lora import ADAPTER, lora_layers
+from .settings import Settings
+
+_PREFIX = re.compile(r"lora_unet_|unet\.|base_model\.model\.(unet\.)?")
+_SUFFIX = re.compile(
+    r"[._](lora_down|lora_A|lora_A\.default|lora\.down|lora_up|lora_B|lora_B\.default|lora\.up)\.weight$"
+)
+_PEFT = "base_model.model."
+
+
+def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) -> None:
+    """Start the adapters of `unet` from the LoRA in `path`, which may have another alpha. Layers it lacks start anew.
+
+    Raises ValueError naming `rank` where the ranks differ, and `continue_from` where the file changes anything that
+    this run does not train, or says too little.
+    """
+    try:
+        tensors = safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"continue_from: {path.name} cannot be read as a LoRA ({error}).") from error
+    modules = {name.replace(".", "_"): module for name, module in lora_layers(unet).items()}
+    blocks = unet.config.layers_per_block + 1
+    downs: dict[str, torch.Tensor] = {}
+    ups: dict[str, torch.Tensor] = {}
+    alphas: dict[str, float] = {}
+    for key, tensor in tensors.items():
+        layer = _layer(key, blocks)
+        suffix = _SUFFIX.search(key)
+        if layer not in modules or not (suffix or key.endswith(".alpha")):
+            raise ValueError(
+                f"continue_from: {path.name} changes {key.split('.lora')[0]}, which this run does not train. Choose "
+                "the target_layers and feed_forward that it was trained with, or load it with Load LoRA before the "
+                "trainer: what is trained then comes on top of it."
+            )
+        if suffix is None:
+            alphas[layer] = tensor.item()
+        else:
+            (downs if suffix[1] in ("lora_down", "lora_A", "lora_A.default", "lora.down") else ups)[layer] = tensor
+    if not downs or downs.keys() != ups.keys():
+        raise ValueError(f"continue_from: {path.name} holds no LoRA, or only a part of one. Choose another file.")
+    common = None if alphas.keys() == downs.keys() else _common_alpha(path, metadata, next(iter(tensors)))
+    with torch.no_grad():
+        for layer, down in downs.items():
+            rank = down.shape[0]
+            if rank != settings.rank:
+                raise ValueError(f"rank: got {settings.rank}, but {path.name} has rank {rank}. Set rank to {rank}.")
+            scale = alphas.get(layer, common or rank) / settings.alpha
+            module = modules[layer]
+            module.lora_A[ADAPTER].weight.copy_(down)
+            module.lora_B[ADAPTER].weight.copy_(ups[layer] * scale)
+
+
+def _layer(key: str, blocks: int) -> str:
+    """The layer's name in diffusers' words, with underscores. `blocks`: how many a resolution has in the up path."""
+    name = _SUFFIX.sub("", key).removesuffix(".alpha")
+    name = _PREFIX.sub("", name, count=1).replace(".", "_")
+    name = re.sub(r"_to_out$", "_to_out_0", name.replace("_processor_", "_"))
+    found = re.match(r"(input|middle|output)_blocks?_(\d+)_(?:1_)?(transformer_blocks_.*)", name)
+    if not found:
+        return name
+    part, number, rest = found[1], int(found[2]), found[3]
+    if part == "middle":
+        return f"mid_block_attentions_0_{rest}"
+    number, direction = (number - 1, "down") if part == "input" else (number, "up")
+    return f"{direction}_blocks_{number // blocks}_attentions_{number % blocks}_{rest}"
+
+
+def _common_alpha(path: Path, metadata: dict[str, str], key: str) -> float | None:
+    """The alpha of layers that have none of their own: what diffusers or peft wrote beside them. None: the rank."""
+    if "lora_adapter_metadata" in metadata:
+        return json.loads(metadata["lora_adapter_metadata"]).get("unet.lora_alpha")
+    if not key.startswith(_PEFT):
+        return None
+    config = path.with_name("adapter_config.json")
+    if not config.is_file():
+        raise ValueError(
+            f"continue_from: {path.name} is in peft's names and leaves its alpha to adapter_config.json. Put that file "
+            f"beside it, into {path.parent}."
+        )
+    return json.loads(config.read_text(encoding="utf-8"))["lora_alpha"]
