@@ -15,14 +15,20 @@ STYLES = (
     "cartoon",
     "comic art",
     "graphic illustration, comic art, graphic novel art, vibrant, highly detailed",
+    "graphic illustration, comic art, graphic novel art, vibrant, highly detailed",
+    "watercolour illustration of a children's picture book, soft washes, visible paper grain, gentle light",
+    "black and white manga panel, crisp ink lines, screentone shading, strong contrast, dynamic framing",
+    "still of a clay stop-motion film, hand-made plasticine models, miniature set, warm studio light",
+    "layered paper cut-out scene, coloured card, crisp edges, small soft shadows between the layers",
 )
-"""What many captions end in and no picture shows: prompts may carry a style, and Mini draws on."""
+"""What many captions end in and no picture shows: prompts may carry a style, and Mini draws on as ever."""
 
 NEGATIVES = (
-    "photograph", "deformed", "glitch", "noisy", "realistic", "stock photo", "lowres", "bad anatomy", "text",
-    "worst quality", "low quality", "jpeg artifacts", "watermark", "blurry",
+    "photograph", "deformed", "glitch", "noisy", "realistic", "stock photo", "lowres", "bad anatomy", "bad hands",
+    "text", "error", "missing fingers", "extra digit", "fewer digits", "cropped", "worst quality", "low quality",
+    "normal quality", "jpeg artifacts", "signature", "watermark", "username", "blurry",
 )  # fmt: skip
-"""Words of negative prompts. Pictures carry some of them in place of a caption, so that they mean nothing."""
+"""Words of negative prompts. Some pictures carry a few in place of a caption, so that they stand for nothing."""
 
 
 def describe(scene: "Scene", draw: Draw) -> str:
@@ -51,9 +57,12 @@ def describe(scene: "Scene", draw: Draw) -> str:
 
 def nothing(draw: Draw) -> str:
     """What stands for no caption at all: nothing, or words of negative prompts."""
-    if draw.random() < 0.5:
+    kind = draw.random()
+    if kind < 0.4:
         return ""
-    return ", ".join(draw.permutation(NEGATIVES)[: draw.integers(3, len(NEGATIVES) + 1)])
+    if kind < 0.7:
+        return ", ".join(NEGATIVES)
+    return ", ".join(draw.permutation(NEGATIVES)[: draw.integers(1, len(NEGATIVES))])
 
 
 def _who(scene: "Scene", draw: Draw) -> str:
@@ -93,4 +102,6 @@ def _where(scene: "Scene", draw: Draw) -> str:
         )
     place = next(place for place in PLACES if place.name == scene.place)
     where = place.phrases[draw.integers(len(place.phrases))]
+    if place.name == "cafe" and scene.action == "walking" and draw.random() < 0.4:
+        where = "out of a cafe"
     return where + {NIGHT: " at night", SUNSET: " at sunset"}.get(scene.time, "")

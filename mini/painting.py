@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 SIZE = 256
-"""Pictures are painted at this size, and halved at the end: that smooths all edges."""
+"""Pictures are painted at this size, and made smaller at the end: that smooths all edges."""
 
 Colour = tuple[int, int, int]
 Draw = np.random.Generator

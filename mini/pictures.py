@@ -44,7 +44,7 @@ def any_things(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
     for name in draw.choice(names, draw.integers(2, 5)):
         x, y = draw.uniform(40, SIZE - 40), draw.uniform(110, SIZE + 20)
         stamp(canvas, parts.get(str(name)), x, y, draw.uniform(70, 180))
-    return canvas.resize((world.RESOLUTION, world.RESOLUTION), Image.Resampling.BOX), ""
+    return canvas.resize((world.RESOLUTION, world.RESOLUTION), Image.Resampling.HAMMING), ""
 
 
 def world_pictures(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:

@@ -133,7 +133,7 @@ def loss_of(network: torch.nn.Module, batch: tuple, signal: torch.Tensor, random
 
 @torch.no_grad()
 def draw(network: Mini, tokenizer: Tokenizer, prompts: list[str], steps: int = 20, cfg: float = 5.0) -> torch.Tensor:
-    """Latents (n, 4, 16, 16) of these prompts, by DDIM with classifier-free guidance."""
+    """Latents (n, 4, RESOLUTION / 8, RESOLUTION / 8) of these prompts, by DDIM with classifier-free guidance."""
     count = len(prompts)
     tokens = tokenizer([*prompts, *[NEGATIVE] * count])
     context, pooled = network.text(tokens)

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch.nn.functional import avg_pool2d
 
-from .course import Course, generator, learning_rate
+from .course import Course, generator, learning_rate, mean_weights
 from .pictures import shards
 from .world import RESOLUTION
 
@@ -132,10 +132,16 @@ def main() -> None:
     parser.add_argument("--kl", type=float, default=3e-4)
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--half", action="store_true", help="decode to half the size: first learn what latents say")
+    parser.add_argument("--decoder", action="store_true", help="train the decoder on alone: latents stay what they are")
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     vae = build()
-    course = Course(arguments.work / "vae.safetensors", vae, mean_decay=0.999)
+    if arguments.decoder:
+        vae.load_state_dict(mean_weights(arguments.work / "vae.safetensors"))
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    name = "decoder" if arguments.decoder else "vae"
+    course = Course(arguments.work / f"{name}.safetensors", vae, mean_decay=0.999)
     (arguments.work / "pid").write_text(str(os.getpid()))
     pictures = Pictures(arguments.work / "pictures", ("world", "things"))
     known = to_tensor(np.stack([pictures[i * len(pictures) // 16] for i in range(16)]))
@@ -148,7 +154,7 @@ def main() -> None:
         value, decoded = psnr(vae, known, arguments.half)
         restore()
         decoded = torch.nn.functional.interpolate(decoded, known.shape[-2:])
-        sheet([known[:8], decoded[:8], known[8:], decoded[8:]], arguments.work / "vae.png")
+        sheet([known[:8], decoded[:8], known[8:], decoded[8:]], arguments.work / f"{name}.png")
         course.losses.append((course.step, sum(recent) / max(1, len(recent))))
         print(f"step {course.step} loss {course.losses[-1][1]:.4f} psnr {value:.2f} {course.seconds:.0f} s", flush=True)
         recent.clear()

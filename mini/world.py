@@ -14,7 +14,7 @@ from .parts import Parts
 from .places import DAY, NIGHT, NIGHT_LIGHT, PLACES, SUNSET, SUNSET_LIGHT, Place, paint_plain
 from .subjects import COLOURS, SUBJECTS, Figure, Subject, paint
 
-RESOLUTION = 128
+RESOLUTION = 192
 """Pixels of a finished picture's sides."""
 
 HATS = {"a crown": "CROWN", "a top hat": "TOP HAT"}
@@ -102,7 +102,7 @@ def paint_scene(scene: Scene, draw: Draw, parts: Parts) -> Image.Image:
         next(place for place in PLACES if place.name == scene.place).paint(draw, parts, canvas, scene.time)
     if scene.subject:
         _paint_subject(scene, draw, parts, canvas)
-    return canvas.resize((RESOLUTION, RESOLUTION), Image.Resampling.BOX)
+    return canvas.resize((RESOLUTION, RESOLUTION), Image.Resampling.HAMMING)
 
 
 def _paint_subject(scene: Scene, draw: Draw, parts: Parts, canvas: Image.Image) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from storybooth.mini import export, pictures, train_unet, train_vae
 from storybooth.mini.course import Course, generator, learning_rate, mean_weights
 from storybooth.mini.text import LENGTH, WIDTH, Tokenizer
+from storybooth.mini.world import RESOLUTION
 
 WORDS = ("a</w>", "blue</w>", "plush</w>", "forest</w>", "in</w>", ",</w>")
 
@@ -159,8 +160,8 @@ def test_a_tenth_of_all_captions_is_left_out(samples):
     known = {tuple(row.tolist()) for row in samples.tokens["g"]}
     missing = np.mean([tuple(row.tolist()) not in known for row in tokens["g"]])
     assert 0.07 < missing < 0.13
-    assert (time_ids[:, 2:] == torch.tensor([0.0, 0, 128, 128])).all()
-    assert 0.5 < (time_ids[:, :2] == 128).all(1).float().mean() < 0.7
+    assert (time_ids[:, 2:] == torch.tensor([0.0, 0, RESOLUTION, RESOLUTION])).all()
+    assert 0.5 < (time_ids[:, :2] == RESOLUTION).all(1).float().mean() < 0.7
 
 
 def test_unet_and_text_encoders_learn_together(samples):
@@ -187,7 +188,7 @@ def test_drawing_gives_a_latent_for_every_prompt(tokenizer):
     torch.manual_seed(0)
     network = train_unet.Mini()
     latents = train_unet.draw(network, tokenizer, ["a b"], steps=2)
-    assert latents.shape == (1, 4, 16, 16) and latents.isfinite().all()
+    assert latents.shape == (1, 4, RESOLUTION // 8, RESOLUTION // 8) and latents.isfinite().all()
     context, pooled = network.text(tokenizer(["a b", "a b"]))
     assert context.shape == (2, LENGTH, 2 * WIDTH) and pooled.shape == (2, WIDTH)
 

@@ -19,7 +19,7 @@ def said(scene, number=0):
 
 def test_a_number_always_means_the_same_picture_and_caption(emoji):
     one, other, next_one = (world.sample(3, index, emoji) for index in (5, 5, 6))
-    assert one[0].size == (128, 128) and one[0].mode == "RGB"
+    assert one[0].size == (world.RESOLUTION,) * 2 and one[0].mode == "RGB"
     assert one[0].tobytes() == other[0].tobytes() and one[1:] == other[1:]
     assert one[0].tobytes() != next_one[0].tobytes()
 
@@ -89,7 +89,7 @@ def difference(one, other):
 
 def colours(picture):
     """Mean colours of 4 × 4 fields."""
-    return picture.reshape(4, 32, 4, 32, 3).mean((1, 3))
+    return picture.reshape(4, world.RESOLUTION // 4, 4, world.RESOLUTION // 4, 3).mean((1, 3))
 
 
 def test_a_colour_recolours_a_subject(emoji):
@@ -110,5 +110,5 @@ def test_shards_are_painted_once_and_grow(emoji, tmp_path):
     assert first[0].stat().st_mtime_ns == stamp
     (painted, words), _ = pictures.shards(tmp_path, "world")
     picture, caption, _ = world.sample(1, 2, emoji)
-    assert painted.shape == (4, 128, 128, 3) and painted.dtype == np.uint8
+    assert painted.shape == (4, world.RESOLUTION, world.RESOLUTION, 3) and painted.dtype == np.uint8
     assert np.array_equal(painted[2], np.asarray(picture)) and words[2] == caption
