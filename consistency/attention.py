@@ -28,3 +28,11 @@ def append(context: torch.Tensor, tokens: list[torch.Tensor]) -> torch.Tensor:
     rows = context.shape[0] // len(tokens)
     added = torch.cat([chunk.expand(rows, -1, -1) for chunk in tokens])
     return torch.cat([context, added], dim=1)
+
+
+def appended_bytes(rows: int, tokens: int, appended: int, channels: int, itemsize: int) -> int:
+    """Memory that `append` adds to an attention layer with `rows` rows of `tokens` tokens.
+
+    Appended tokens exist as they came, in the context, as keys and as values; the context is a copy of the input.
+    """
+    return rows * channels * itemsize * (4 * appended + tokens)

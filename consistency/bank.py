@@ -146,6 +146,11 @@ class IdentityBank:
         """Bytes that the features take."""
         return sum(feature.nbytes for feature in self.features.values())
 
+    @cached_property
+    def channels(self) -> dict[int, int]:
+        """The channels of the layers of each level that the bank holds."""
+        return {layer.level: feature.shape[-1] for (_, layer, _), feature in self.features.items()}
+
     @cached_property  # every layer asks
     def halves(self) -> set[int]:
         """Which of COND and UNCOND the bank has; a bank written at cfg 1 has no UNCOND."""

@@ -1,8 +1,10 @@
 """The read phase: a panel's self-attention also reads the identity images' kept tokens from the bank."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 
-from .attention import append, gather_kept
+from .attention import append, appended_bytes, gather_kept
 from .bank import IdentityBank
 from .draws import is_consistent, kept_tokens
 from .schedule import Layer, Schedule
@@ -10,10 +12,9 @@ from .steps import nearest_step
 
 
 class BankReader:
-    """Reads one bank during sampling runs of any panel size, batch size and sampler.
+    """The read `Phase`: reads one bank during sampling runs of any panel size, batch size and sampler.
 
-    The host calls `start` when a run begins, `begin` before each evaluation of the model and `attend` in each layer
-    of it. Steps are the bank's: an evaluation belongs to the written step with the nearest noise level. A compact
+    Steps are the bank's: an evaluation belongs to the written step with the nearest noise level. A compact
     bank lends its own draws to every panel; of a full bank each panel draws for itself, with its own seed.
     """
 
@@ -23,16 +24,17 @@ class BankReader:
             schedule.require_within(bank.recipe.schedule, bank.recipe.steps)
         self.bank = bank
         self.schedule = schedule
-        self.start(bank.recipe.seed)
+        self.start((), None)
 
     @property
     def shaped_by(self) -> tuple[str, Schedule]:
         """Equal for readers that read the same."""
-        return self.bank.id, self.schedule
+        return (self.bank.id, self.schedule)
 
-    def start(self, seed: int) -> None:
+    def start(self, sigmas: Sequence[float], seed: int | None) -> None:
         """A sampling run with noise `seed` begins."""
-        self._seed = seed if self.bank.recipe.storage == "full" else self.bank.recipe.seed
+        own = self.bank.recipe.storage == "full" and seed is not None
+        self._seed = seed if own else self.bank.recipe.seed
         self._step = -1
         self._kept: dict[int, torch.Tensor] = {}
 
@@ -43,7 +45,9 @@ class BankReader:
             self._step = step
             self._kept = {}
 
-    def attend(self, layer: Layer, context: torch.Tensor, halves: list[int]) -> torch.Tensor:
+    def attend(
+        self, layer: Layer, hidden_states: torch.Tensor, context: torch.Tensor, halves: list[int]
+    ) -> torch.Tensor:
         """The context (chunks*B, N, C) with the identity images' tokens behind it: (chunks*B, N + M*k, C).
 
         `halves` (COND or UNCOND) names the chunks in their order. ValueError where the bank lacks a half.
@@ -52,6 +56,16 @@ class BankReader:
         if kept == 0 or not is_consistent(self.schedule, self._seed, self._step, layer):
             return context
         return append(context, [self._read(layer, half, kept, context) for half in halves])
+
+    def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
+        """Bytes that reading adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
+        bank = self.bank
+        kept = {level: bank.images * self.schedule.kept(level, bank.tokens[level]) for level in bank.channels}
+        needs = (
+            appended_bytes(rows, tokens[level], kept[level], channels, itemsize)
+            for level, channels in bank.channels.items()
+        )
+        return max(needs, default=0)
 
     def _read(self, layer: Layer, half: int, kept: int, context: torch.Tensor) -> torch.Tensor:
         """The kept tokens of all identity images for one half, (1, M*kept, C), as `context` wants them."""

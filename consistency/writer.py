@@ -1,10 +1,10 @@
 """The write phase: the identity images are denoised as one batch and see each other's kept tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from .attention import append, gather_kept, of_the_others
+from .attention import append, appended_bytes, gather_kept, of_the_others
 from .bank import DTYPES, Geometry, IdentityBank, Recipe, Slot
 from .draws import is_consistent, kept_tokens
 from .schedule import Layer
@@ -12,11 +12,9 @@ from .steps import step_of
 
 
 class BankWriter:
-    """One sampling run of the identity images that fills a bank.
+    """The write `Phase`: one sampling run of the identity images that fills a bank; `finish` returns it."""
 
-    The host calls `start` once, `begin` before each evaluation of the model, `attend` in each layer of it, and
-    `finish` at the end.
-    """
+    shaped_by = ()
 
     def __init__(self, recipe: Recipe, geometry: Geometry) -> None:
         self.recipe = recipe
@@ -27,7 +25,7 @@ class BankWriter:
         self._step = 0
         self._kept: dict[int, torch.Tensor] = {}
 
-    def start(self, sigmas: Sequence[float]) -> None:
+    def start(self, sigmas: Sequence[float], seed: int | None) -> None:
         """The sampling run begins; `sigmas` are the noise levels of its steps, falling, without the final 0."""
         self._sigmas = sigmas
 
@@ -72,6 +70,15 @@ class BankWriter:
         if torch.cuda.is_available():
             torch.cuda.synchronize()  # the copies into pinned memory
         return IdentityBank(self.recipe, sigmas, self.geometry.tokens, latents.cpu(), self._features)
+
+    def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
+        """Bytes that writing adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
+        kept = {level: self.images * self.recipe.stored_tokens(level, tokens[level]) for level in tokens}
+        needs = (
+            appended_bytes(rows, tokens[layer.level], kept[layer.level], channels, itemsize)
+            for layer, channels in self.geometry.layers.items()
+        )
+        return max(needs, default=0)
 
     def _require_whole(self, layer: Layer, hidden_states: torch.Tensor, halves: list[int]) -> None:
         rows, tokens, _ = hidden_states.shape

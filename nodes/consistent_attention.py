@@ -7,7 +7,7 @@ from ..consistency.bank import IdentityBank
 from ..consistency.reader import BankReader
 from ..consistency.schedule import Schedule
 from .checks import require_sdxl
-from .patching import with_reader
+from .patching import with_phase
 from .sockets import IdentityBankSocket
 from .unet import network_of
 from .widgets import schedule_inputs
@@ -49,7 +49,7 @@ class ConsistentAttention(io.ComfyNode):
         reader = BankReader(bank, Schedule(**schedule))
         if reader.schedule.never_acts(bank.recipe.steps):
             return io.NodeOutput(model.clone())
-        return io.NodeOutput(with_reader(model, reader))
+        return io.NodeOutput(with_phase(model, reader))
 
 
 def require_same_network(model: ModelPatcher, bank: IdentityBank) -> None:

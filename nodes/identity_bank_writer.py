@@ -14,7 +14,7 @@ from ..consistency.schedule import Schedule
 from ..consistency.writer import BankWriter
 from .checks import require_multiple_of_8, require_option, require_sdxl
 from .keys import conditioning_key, patches_key
-from .patching import with_writer
+from .patching import with_phase
 from .progress import show_text
 from .sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
@@ -171,7 +171,7 @@ def _write(
             noise[row : row + 1] = noise_for(latent[:1], seed)
     writer = BankWriter(recipe, geometry)
     latents = sample(
-        with_writer(model, writer),
+        with_phase(model, writer),
         positive,
         negative,
         noise,

@@ -5,16 +5,15 @@ context; wrappers around the sampling run and around each evaluation of the mode
 closures: ComfyUI copies the options of a model when it clones it, and must not copy a bank with them.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ..consistency.reader import BankReader
+from ..consistency.bank import tokens_of
+from ..consistency.phase import Phase
 from ..consistency.schedule import Layer
-from ..consistency.writer import BankWriter
 
 KEY = "storybooth"
 BYPASS = "storybooth_bypass"
@@ -26,41 +25,8 @@ class ShapedBy(tuple):
     __slots__ = ()
 
 
-def with_reader(model: ModelPatcher, reader: BankReader) -> ModelPatcher:
-    """A clone of `model` that reads a bank in every sampling run."""
-
-    def start(sigmas: list[float], seed: int | None) -> None:
-        reader.start(reader.bank.recipe.seed if seed is None else seed)
-
-    def attend(layer: Layer, hidden_states: torch.Tensor, context: torch.Tensor, halves: list[int]) -> torch.Tensor:
-        return reader.attend(layer, context, halves)
-
-    return _patched(model, start, reader.begin, attend, ShapedBy(reader.shaped_by))
-
-
-def with_writer(model: ModelPatcher, writer: BankWriter) -> ModelPatcher:
-    """A clone of `model` whose next sampling run fills a bank."""
-
-    def start(sigmas: list[float], seed: int | None) -> None:
-        writer.start(sigmas)
-
-    return _patched(model, start, writer.begin, writer.attend, ShapedBy())
-
-
-def without_bank(model: ModelPatcher) -> ModelPatcher:
-    """A clone of `model` in which every bank is left alone: exactly plain self-attention."""
-    plain = model.clone()
-    plain.model_options["transformer_options"][BYPASS] = True
-    return plain
-
-
-def _patched(
-    model: ModelPatcher,
-    start: Callable[[list[float], int | None], None],
-    begin: Callable[[float], None],
-    attend: Callable[[Layer, torch.Tensor, torch.Tensor, list[int]], torch.Tensor],
-    shaped_by: ShapedBy,
-) -> ModelPatcher:
+def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
+    """A clone of `model` whose sampling runs write or read a bank."""
     sampling = False
 
     def outer_sample(
@@ -82,16 +48,27 @@ def _patched(
         sampling = not options["transformer_options"].get(BYPASS, False)
         try:
             if sampling:
-                start(sigmas[:-1].tolist(), seed)
+                phase.start(sigmas[:-1].tolist(), seed)
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
         finally:
             sampling = False
+
+    def prepare_sampling(executor: Any, model: ModelPatcher, noise_shape: list[int], *args: Any, **kwargs: Any) -> Any:
+        if not sampling:
+            return executor(model, noise_shape, *args, **kwargs)
+        network = model.model
+        rows, _, height, width = noise_shape
+        itemsize = (network.manual_cast_dtype or network.get_dtype()).itemsize
+        needed = phase.memory_needed(2 * rows, tokens_of(height, width), itemsize)
+        # ComfyUI estimates memory from this shape, in proportion to its batch; it serves for nothing else.
+        share = needed / network.memory_required([2 * rows, *noise_shape[1:]])
+        return executor(model, [rows * (1 + share), *noise_shape[1:]], *args, **kwargs)
 
     def predict_noise(
         executor: Any, x: torch.Tensor, timestep: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         if sampling:
-            begin(float(timestep[0]))
+            phase.begin(float(timestep[0]))
         return executor(x, timestep, *args, **kwargs)
 
     @torch.compiler.disable
@@ -103,15 +80,23 @@ def _patched(
             return hidden_states, context, value
         layer = Layer(block, options["block_index"])
         halves = options["cond_or_uncond"]
-        extended = attend(layer, hidden_states, context, halves)
+        extended = phase.attend(layer, hidden_states, context, halves)
         # Other patches may give keys and values contexts of their own.
         same = value is context
-        return hidden_states, extended, extended if same else attend(layer, hidden_states, value, halves)
+        return hidden_states, extended, extended if same else phase.attend(layer, hidden_states, value, halves)
 
-    for closure in (outer_sample, predict_noise, attn1):
-        closure.shaped_by = shaped_by
+    for closure in (outer_sample, prepare_sampling, predict_noise, attn1):
+        closure.shaped_by = ShapedBy(phase.shaped_by)
     patched = model.clone()
     patched.set_model_attn1_patch(attn1)
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, outer_sample)
+    patched.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, prepare_sampling)
     patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, predict_noise)
     return patched
+
+
+def without_bank(model: ModelPatcher) -> ModelPatcher:
+    """A clone of `model` in which every bank is left alone: exactly plain self-attention."""
+    plain = model.clone()
+    plain.model_options["transformer_options"][BYPASS] = True
+    return plain

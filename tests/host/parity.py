@@ -10,6 +10,7 @@ import within  # noqa: F401 (before all of ComfyUI)
 # isort: split
 import json
 
+import comfy.model_management
 import torch
 
 from storybooth.consistency.bank import Recipe
@@ -18,7 +19,7 @@ from storybooth.consistency.reader import BankReader
 from storybooth.consistency.schedule import Schedule
 from storybooth.consistency.writer import BankWriter
 from storybooth.nodes import mini_network
-from storybooth.nodes.patching import with_reader, with_writer, without_bank
+from storybooth.nodes.patching import with_phase, without_bank
 from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from storybooth.nodes.unet import bank_geometry
 
@@ -60,11 +61,11 @@ class Scene:
             "dtype": "fp32",
         }
         writer = BankWriter(Recipe(**{**recipe, **changes}), bank_geometry(self.model, SIZE, SIZE))
-        model = with_writer(self.model, writer)
+        model = with_phase(self.model, writer)
         return writer.finish(self.sample(model, self.identity, self.identity_noise, steps, cfg, sampler, scheduler))
 
     def read(self, bank, schedule, **options):
-        return self.sample(with_reader(self.model, BankReader(bank, schedule)), self.panel, self.panel_noise, **options)
+        return self.sample(with_phase(self.model, BankReader(bank, schedule)), self.panel, self.panel_noise, **options)
 
 
 def reference(scene: Scene, schedule: Schedule, steps: int = 3) -> torch.Tensor:
@@ -124,7 +125,7 @@ def off(scene: Scene) -> dict[str, bool]:
         "start past the end": Schedule(1.0, 1.0, 3, 3, 1.0, 1.0),
     }
     results = {name: torch.equal(scene.read(bank, schedule), vanilla) for name, schedule in settings.items()}
-    patched = with_reader(scene.model, BankReader(bank, ALWAYS))
+    patched = with_phase(scene.model, BankReader(bank, ALWAYS))
     plain = scene.sample(without_bank(patched), scene.panel, scene.panel_noise)
     results["plain"] = torch.equal(plain, vanilla)
     results["on differs"] = not torch.equal(scene.sample(patched, scene.panel, scene.panel_noise), vanilla)
@@ -153,7 +154,7 @@ def split(scene: Scene) -> dict[str, float]:
     try:
         calls = []
         split_bank = scene.bank(ALWAYS)
-        counted = with_reader(scene.model, BankReader(split_bank, ALWAYS))
+        counted = with_phase(scene.model, BankReader(split_bank, ALWAYS))
         counted.set_model_attn1_patch(lambda n, k, v, o: (calls.append(len(o["cond_or_uncond"])), (n, k, v))[1])
         apart = scene.sample(counted, scene.panel, scene.panel_noise)
     finally:
@@ -163,6 +164,27 @@ def split(scene: Scene) -> dict[str, float]:
         "write": relative(split_bank.latents, joined_bank.latents),
         "read": relative(apart, joined),
     }
+
+
+def memory(scene: Scene) -> dict[str, float]:
+    """How much more memory ComfyUI is asked to keep free while a bank is written and read, in bytes."""
+    asked = []
+    load = comfy.model_management.load_models_gpu
+
+    def recording(models, memory_required=0, **options):
+        asked.append(memory_required)
+        return load(models, memory_required=memory_required, **options)
+
+    comfy.model_management.load_models_gpu = recording
+    try:
+        scene.sample(scene.model, scene.panel, scene.panel_noise, 1)
+        bank = scene.bank(ALWAYS, steps=1)
+        scene.sample(scene.model, scene.identity, scene.identity_noise, 1)
+        scene.read(bank, ALWAYS, steps=1)
+    finally:
+        comfy.model_management.load_models_gpu = load
+    one, writing, two, reading = asked
+    return {"write": writing - two, "read": reading - one}
 
 
 def samplers(scene: Scene) -> dict[str, float]:
@@ -179,6 +201,6 @@ def samplers(scene: Scene) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # a small network gains nothing from more, and loses much where cores are busy
     scene = Scene()
-    print(json.dumps({check.__name__: check(scene) for check in (off, parity, split, samplers)}))
+    print(json.dumps({check.__name__: check(scene) for check in (off, parity, split, memory, samplers)}))

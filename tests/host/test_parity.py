@@ -22,6 +22,13 @@ def test_cond_and_uncond_may_come_in_two_calls(measured):
     assert max(measured["split"]["write"], measured["split"]["read"]) < 1e-4, measured["split"]
 
 
+def test_comfyui_is_told_what_memory_a_bank_needs(measured):
+    # 16 tokens of 128 channels at the lower level and 64 of 64 at the upper one, in fp32; cond and uncond.
+    upper = 64 * 4
+    assert measured["memory"]["write"] == pytest.approx(2 * 2 * upper * (4 * 2 * 16 + 16), rel=1e-6)
+    assert measured["memory"]["read"] == pytest.approx(2 * upper * (4 * 2 * 16 + 16), rel=1e-6)
+
+
 def test_every_sampler_family_reads(measured):
     assert len(measured["samplers"]) == 10
     assert all(0.01 < change < 10 for change in measured["samplers"].values()), measured["samplers"]

@@ -40,7 +40,7 @@ def features(layer: Layer, step: int, half: int, images: int) -> torch.Tensor:
 
 def write(made_with: Recipe, halves: tuple[int, ...] = (UNCOND, COND)) -> IdentityBank:
     writer = BankWriter(made_with, GEOMETRY)
-    writer.start(SIGMAS)
+    writer.start(SIGMAS, seed=None)
     images = len(made_with.prompts)
     for step, sigma in enumerate(SIGMAS):
         writer.begin(sigma)

@@ -28,7 +28,7 @@ def test_write_then_read_equals_the_dense_mask(images, layer, strength, storage)
     x = {half: torch.randn(images, tokens, channels, dtype=torch.float64) for half in (UNCOND, COND)}
 
     writer = BankWriter(made_with, Geometry({layer: channels}, GEOMETRY.tokens))
-    writer.start(SIGMAS)
+    writer.start(SIGMAS, seed=None)
     for sigma in SIGMAS:
         writer.begin(sigma)
         states = torch.cat([x[UNCOND], x[COND]])
@@ -42,12 +42,12 @@ def test_write_then_read_equals_the_dense_mask(images, layer, strength, storage)
 
     # A panel of another size, in a batch of two, its halves in either order, in one call or in two.
     reader = BankReader(bank, schedule)
-    reader.start(seed=99)
+    reader.start(SIGMAS, seed=99)
     panel = torch.randn(2, 7, channels, dtype=torch.float64)
     for halves in ([UNCOND, COND], [COND, UNCOND], [UNCOND], [COND]):
         for step, sigma in enumerate(SIGMAS):
             reader.begin(sigma)
-            contexts = reader.attend(layer, torch.cat([panel] * len(halves)), halves).chunk(len(halves))
+            contexts = reader.attend(layer, *[torch.cat([panel] * len(halves))] * 2, halves).chunk(len(halves))
             seed = 99 if storage == "full" else made_with.seed
             flags = flags_of(schedule, seed, step, layer, images, tokens)
             for half, rows in zip(halves, contexts, strict=True):
@@ -70,7 +70,7 @@ def test_a_compact_bank_reads_any_smaller_strength(asked):
     made_with = recipe(2, Schedule(strength_64=0.5, **ALWAYS))
     x = torch.randn(2, tokens, channels)
     writer = BankWriter(made_with, GEOMETRY)
-    writer.start(SIGMAS)
+    writer.start(SIGMAS, seed=None)
     for sigma in SIGMAS:
         writer.begin(sigma)
         writer.attend(FINE, x, x, [COND])
@@ -80,7 +80,7 @@ def test_a_compact_bank_reads_any_smaller_strength(asked):
     kept = kept_tokens(made_with.seed, 2, 64, 2, tokens, round(asked * tokens))
     expected = torch.cat([x[image, kept[image]] for image in range(2)])
     panel = torch.zeros(1, 5, channels)
-    assert torch.equal(reader.attend(FINE, panel, [COND])[0, 5:], expected)
+    assert torch.equal(reader.attend(FINE, panel, panel, [COND])[0, 5:], expected)
 
 
 def test_layers_and_steps_follow_the_schedule():
@@ -93,7 +93,7 @@ def test_layers_and_steps_follow_the_schedule():
         reader.begin(sigma)
         for layer, channels in GEOMETRY.layers.items():
             panel = torch.zeros(2, 3, channels)
-            extended = reader.attend(layer, panel, [UNCOND, COND])
+            extended = reader.attend(layer, panel, panel, [UNCOND, COND])
             assert (extended is panel) != is_consistent(schedule, made_with.seed, step, layer)
             if extended is not panel:
                 acted.add((step, layer))

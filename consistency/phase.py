@@ -1,0 +1,34 @@
+"""What the two phases of consistent self-attention, write and read, have in common for the host that runs them."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+
+from .schedule import Layer
+
+
+class Phase(Protocol):
+    """Told of every sampling run and evaluation, asked in every self-attention layer of the up blocks."""
+
+    @property
+    def shaped_by(self) -> tuple[Hashable, ...]:
+        """Equal for phases that change a picture in the same way."""
+
+    def start(self, sigmas: Sequence[float], seed: int | None) -> None:
+        """A sampling run begins, with noise `seed`; `sigmas` are its falling noise levels without the final 0."""
+
+    def begin(self, sigma: float) -> None:
+        """An evaluation of the model at noise level `sigma` begins."""
+
+    def attend(
+        self, layer: Layer, hidden_states: torch.Tensor, context: torch.Tensor, halves: list[int]
+    ) -> torch.Tensor:
+        """The context that the layer's keys and values should be made of.
+
+        `hidden_states` (chunks*B, N, C) is the layer's input, one chunk for each entry of `halves` (COND or UNCOND) in
+        that order; `context` (chunks*B, N or more, C) is what it would read. Returns it, or a longer one.
+        """
+
+    def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
+        """Bytes that this adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
