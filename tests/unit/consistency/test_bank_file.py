@@ -122,7 +122,7 @@ def test_features_that_are_missing_are_named_when_they_are_asked_for(saved, miss
         for sigma in SIGMAS:
             reader.begin(sigma)
             for layer, channels in GEOMETRY.layers.items():
-                reader.attend(layer, torch.zeros(2, 4, channels), [UNCOND, COND])
+                reader.attend(layer, *[torch.zeros(2, 4, channels)] * 2, [UNCOND, COND])
 
 
 def test_a_bank_of_many_identity_images_comes_back(tmp_path):
