@@ -1,4 +1,4 @@
-"""Work on StoryBooth: `python dev.py demo` and `python dev.py test`. Each does all of its own set-up."""
+"""Work on StoryBooth: `python dev.py demo`, `test` or `benchmark`. Each does all of its own set-up."""
 
 import sys
 
@@ -13,6 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # an embedded Python does not do this by itself
 
 from workshop import PATIENT, ROOT, WorkshopError, browser, environment, host
+
+BENCHMARKS = ("attention",)
 
 
 def demo(photos: Path | None) -> int:
@@ -46,6 +48,16 @@ def test(pytest_arguments: list[str]) -> int:
     return 0
 
 
+def benchmark(name: str, arguments: list[str]) -> int:
+    """Run one of benchmarks/ in ComfyUI's process, on the accelerator that torch knows, else on the CPU."""
+    script = ROOT / "benchmarks" / f"{name}.py"
+    comfyui = host.users_own() or host.obtain(host.NEWEST)
+    python = environment.python_for(comfyui / "requirements.txt")
+    cuda = subprocess.call([str(python), "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]) == 0
+    within = [str(ROOT / "workshop" / "within.py"), *(["--cuda"] if cuda else []), str(comfyui)]
+    return subprocess.call([str(python), *within, str(script), *arguments])
+
+
 def main() -> int:
     """Run one command; foreseeable trouble is told in words and makes the exit code 1."""
     parser = argparse.ArgumentParser(description="Work on StoryBooth. Set-up is automatic and lands in .dev/.")
@@ -53,10 +65,16 @@ def main() -> int:
     photos = commands.add_parser("demo", help="draw a story on a real ComfyUI, from photos to page").add_argument
     photos("--photos", type=Path, metavar="DIR", help="folder with photos of one subject; else the sample photos")
     commands.add_parser("test", help="run all checks; further arguments go to pytest", add_help=False)
+    names = commands.add_parser(
+        "benchmark", help="measure speed and memory; further arguments go to it", add_help=False
+    )
+    names.add_argument("name", choices=BENCHMARKS)
     arguments, rest = parser.parse_known_args()
     if arguments.command == "demo" and rest:
         parser.error(f"demo does not know {' '.join(rest)}")
     try:
+        if arguments.command == "benchmark":
+            return benchmark(arguments.name, rest)
         return test(rest) if arguments.command == "test" else demo(arguments.photos)
     except WorkshopError as error:
         print(error, file=sys.stderr)

@@ -1,0 +1,243 @@
+"""One sampling step of full-size SDXL: plain, with StoryBooth's bank, and with a bank as StoryDiffusion reads it.
+
+Run it with `python dev.py benchmark attention`. All variants run in turn in one process, `--repeats` times; times are
+medians, and what counts are their ratios. Weights and bank are random: neither speed nor memory depends on them.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import comfy.ldm.modules.attention
+import comfy.model_management
+import comfy.utils
+import psutil
+import torch
+from comfy.model_patcher import ModelPatcher
+from random_sdxl import unet
+from tqdm import tqdm
+
+from storybooth.consistency.bank import Geometry, IdentityBank, Recipe
+from storybooth.consistency.reader import BankReader
+from storybooth.consistency.schedule import COND, UNCOND, Layer, Schedule
+from storybooth.consistency.writer import BankWriter
+from storybooth.files import write_whole
+from storybooth.nodes.patching import with_phase
+from storybooth.nodes.sampling import empty_latent, noise_for, sample
+from storybooth.nodes.unet import bank_geometry
+
+IMAGES, SEED = 2, 42
+
+
+class DenseReader:
+    """StoryDiffusion's read: all tokens of the identity images in every layer, a dense mask over them and one's own.
+
+    Its mask for a level is (N, (M+1)*N), drawn anew at every step with one keep-or-drop number for each key.
+    """
+
+    def __init__(self, features: dict[tuple[Layer, int], torch.Tensor], strength: float) -> None:
+        self._features = features
+        self._strength = strength
+        self._masks: dict[int, torch.Tensor] = {}
+
+    def patch(self, model: ModelPatcher) -> ModelPatcher:
+        """A clone of `model` that reads so in all layers of the up blocks."""
+        patched = model.clone()
+        patched.set_model_attn1_patch(self._extend)
+        for layer in {layer for layer, _ in self._features}:
+            patched.set_model_attn1_replace(self._attend, "output", layer.block, layer.index)
+        patched.set_model_unet_function_wrapper(self._step)
+        return patched
+
+    def _step(self, apply: Callable, arguments: dict) -> torch.Tensor:
+        self._masks = {}
+        return apply(arguments["input"], arguments["timestep"], **arguments["c"])
+
+    def _extend(self, states: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict) -> tuple:
+        name, block = options["block"]
+        if name != "output":
+            return states, context, value
+        layer = Layer(block, options["block_index"])
+        stored = torch.stack([self._features[layer, half] for half in options["cond_or_uncond"]])
+        stored = stored.to(states.device, states.dtype).flatten(1, 2)
+        extended = torch.cat([stored, context], dim=1)
+        return states, extended, extended
+
+    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: dict) -> torch.Tensor:
+        tokens = q.shape[1]
+        if tokens not in self._masks:
+            kept = torch.rand(k.shape[1] - tokens, device=q.device) < self._strength
+            row = torch.cat([kept, torch.ones(tokens, dtype=torch.bool, device=q.device)])
+            self._masks[tokens] = row.expand(tokens, -1).contiguous()
+        return comfy.ldm.modules.attention.optimized_attention(q, k, v, options["n_heads"], mask=self._masks[tokens])
+
+
+def recipe(size: int, strength: float) -> Recipe:
+    """A bank of one step in which every layer is consistent: the most that a step can cost."""
+    return Recipe(
+        model="",
+        lora="",
+        prompts=("",) * IMAGES,
+        seeds=(None,) * IMAGES,
+        width=size,
+        height=size,
+        steps=1,
+        cfg=5.0,
+        sampler_name="euler",
+        scheduler="normal",
+        seed=SEED,
+        schedule=Schedule(strength, strength, 0, 0, 1.0, 1.0),
+        storage="compact",
+        dtype="fp16",
+    )
+
+
+def bank(made_of: Recipe, geometry: Geometry, sigma: float) -> IdentityBank:
+    """A bank of random features, in system memory as a written one is."""
+    pin = torch.cuda.is_available()
+    features = {}
+    for layer, channels in geometry.layers.items():
+        kept = made_of.stored_tokens(layer.level, geometry.tokens[layer.level])
+        for half in (COND, UNCOND):
+            feature = torch.randn(IMAGES, kept, channels).to(torch.float16)
+            features[0, layer, half] = feature.pin_memory() if pin else feature
+    return IdentityBank(made_of, (sigma,), geometry.tokens, torch.zeros(IMAGES, 4, 1, 1), features)
+
+
+class Peak:
+    """Time and additional peak memory of a block: of the device, or of this process where there is none."""
+
+    def __enter__(self) -> "Peak":
+        self._cuda = torch.cuda.is_available()
+        self._running = True
+        if self._cuda:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+        else:
+            self._before = self._highest = psutil.Process().memory_info().rss
+            self._thread = threading.Thread(target=self._watch)
+            self._thread.start()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._cuda:
+            torch.cuda.synchronize()
+        self.seconds = time.perf_counter() - self._started
+        self._running = False
+        if self._cuda:
+            self._highest = torch.cuda.max_memory_allocated()
+        else:
+            self._thread.join()
+        self.memory = self._highest - self._before
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while self._running:
+            self._highest = max(self._highest, process.memory_info().rss)
+            time.sleep(0.005)
+
+
+def step(model: ModelPatcher, size: int, batch: int) -> Peak:
+    """One step of euler at cfg 5."""
+    text = torch.zeros(batch, 77, 2048)
+    conditioning = [[text, {"pooled_output": torch.zeros(batch, 1280)}]]
+    noise = noise_for(empty_latent(size, size, batch), SEED)
+    with torch.inference_mode():
+        # Loading the weights is no part of a step.
+        comfy.model_management.load_models_gpu([model])
+        with Peak() as peak:
+            sample(model, conditioning, conditioning, noise, SEED, 1, 5.0, "euler", "normal", lambda *_: None)
+    return peak
+
+
+Variant = tuple[Callable[[], ModelPatcher], int]
+
+
+def variants(model: ModelPatcher, size: int) -> dict[str, Variant]:
+    """What makes each variant's model, anew for every step since a writer fills only one bank, and its batch size."""
+    geometry = bank_geometry(model, size, size)
+    sigma = float(model.get_model_object("model_sampling").sigma_max)
+
+    def reading(strength: float) -> Variant:
+        made_of = recipe(size, strength)
+        reader = BankReader(bank(made_of, geometry, sigma), made_of.schedule)
+        return lambda: with_phase(model, reader), 1
+
+    def writing(strength: float) -> Variant:
+        return lambda: with_phase(model, BankWriter(recipe(size, strength), geometry)), IMAGES
+
+    def dense() -> Variant:
+        full = bank(recipe(size, 1.0), geometry, sigma)
+        features = {(layer, half): feature for (_, layer, half), feature in full.features.items()}
+        reader = DenseReader(features, 0.5)
+        return lambda: reader.patch(model), 1
+
+    return {
+        "plain": (lambda: model, 1),
+        "read, half of the tokens": reading(0.5),
+        "read, all tokens": reading(1.0),
+        "dense read, half of the tokens": dense(),
+        f"plain, batch of {IMAGES}": (lambda: model, IMAGES),
+        "write, half of the tokens": writing(0.5),
+    }
+
+
+def measure(model: ModelPatcher, size: int, repeats: int) -> list[dict[str, str | float]]:
+    """A row for each variant: its median time, the peak memory that it adds, and both beside the plain step."""
+    measured = variants(model, size)
+    peaks: dict[str, list[Peak]] = {name: [] for name in measured}
+    for _ in tqdm(range(repeats + 1), desc="rounds"):
+        for name, (make, batch) in measured.items():
+            peaks[name].append(step(make(), size, batch))
+    rows, plains = [], {}  # of each batch size, the plain step comes first
+    for name, (_, batch) in measured.items():
+        seconds = statistics.median(peak.seconds for peak in peaks[name][1:])  # the first round warms up
+        memory = max(peak.memory for peak in peaks[name][1:])
+        plain = plains.setdefault(batch, seconds)
+        rows.append({"step": name, "seconds": seconds, "memory": memory, "time_ratio": seconds / plain})
+    return rows
+
+
+def machine() -> str:
+    """The processor or accelerator in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def main() -> None:
+    """Measure, print a table, and write the figures to `--output`."""
+    cuda = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description="One sampling step of full-size SDXL, with and without a bank.")
+    parser.add_argument("--size", type=int, default=1024 if cuda else 512, help="side of the picture in pixels")
+    parser.add_argument("--repeats", type=int, default=7 if cuda else 3)
+    parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16" if cuda else "float32")
+    parser.add_argument("--output", type=Path, help="a JSON file for the figures")
+    arguments = parser.parse_args()
+    comfy.utils.set_progress_bar_enabled(False)
+    model = unet(getattr(torch, arguments.dtype))
+    rows = measure(model, arguments.size, arguments.repeats)
+    print(table(rows))
+    if arguments.output:
+        made = {"machine": machine(), "torch": torch.__version__, "size": arguments.size, "dtype": arguments.dtype}
+        write_whole(arguments.output, lambda path: path.write_text(json.dumps({**made, "rows": rows}, indent=2) + "\n"))
+
+
+def table(rows: list[dict[str, str | float]]) -> str:
+    """The figures as Markdown."""
+    lines = ["| one step | time | beside plain | added memory |", "|---|--:|--:|--:|"]
+    for row in rows:
+        memory = f"{row['memory'] / 2**20:,.0f} MiB"
+        lines.append(f"| {row['step']} | {row['seconds']:.2f} s | {row['time_ratio']:.2f} × | {memory} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""SDXL at full size with random weights: its speed and memory are the real ones, its pictures are noise."""
+
+import math
+from collections.abc import Iterator
+
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.model_patcher import ModelPatcher
+
+# Last layers of residual branches, damped: seventy branches in a row add up to something of order 1.
+_DAMPED = ("ff.net.2", "proj_out", "out_layers.3", "conv2", "self_attn.out_proj", "mlp.fc2")
+
+
+UNET = {
+    **comfy.supported_models.SDXL.unet_config,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 2, 4],
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 10,
+    "num_classes": "sequential",
+    "num_head_channels": 64,
+    "use_spatial_transformer": True,
+    "use_checkpoint": False,
+    "image_size": 32,
+    "legacy": False,
+}
+
+
+def draw(network: torch.nn.Module, dtype: torch.dtype, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name and weights of every parameter of `network` (which may be on the meta device), one after another.
+
+    Uniform, and scaled so that signals keep their size from layer to layer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in network.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        if parameter.ndim < 2:
+            yield name, torch.full(parameter.shape, float(kind != "bias"), dtype=dtype)
+            continue
+        fan_in = 1 if "embedding" in layer else math.prod(parameter.shape[1:])
+        bound = math.sqrt(3 / fan_in) * (0.5 if layer.endswith(_DAMPED) else 1.0)
+        yield name, torch.rand(parameter.shape, generator=generator).mul_(2 * bound).sub_(bound).to(dtype)
+
+
+def unet(dtype: torch.dtype, seed: int = 42) -> ModelPatcher:
+    """ComfyUI's MODEL of SDXL's UNet."""
+    network = UNetModel(**UNET, device="meta", operations=comfy.ops.disable_weight_init)
+    weights = dict(draw(network, dtype, seed))
+    return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})
