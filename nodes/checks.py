@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import comfy.model_base
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+
+from .sockets import EncodedStoryboard
 
 
 def require_option(name: str, value: str, options: Sequence[str]) -> None:
@@ -20,12 +23,34 @@ def require_multiple_of_8(**sizes: int) -> None:
 
 
 def require_sdxl(model: ModelPatcher) -> None:
-    """Raise ValueError where `model` is not an SDXL base model with its own four latent channels."""
+    """Raise ValueError where `model` is not an SDXL base model, with its four latent channels and its blocks."""
     base = model.model
-    channels = base.model_config.unet_config.get("in_channels")
-    if not isinstance(base, comfy.model_base.SDXL) or channels != 4:
-        kind = f"{type(base).__name__} with {channels} input channels"
+    channels, blocks = (base.model_config.unet_config.get(name) for name in ("in_channels", "num_res_blocks"))
+    if not isinstance(base, comfy.model_base.SDXL) or channels != 4 or blocks != [2, 2, 2]:
+        kind = f"{type(base).__name__} with {channels} input channels and blocks {blocks}"
         raise ValueError(
-            f"model: got a {kind}, expected an SDXL base model. Refiner, inpainting and other model families have a "
-            "different UNet; load an SDXL checkpoint such as sd_xl_base_1.0, or StoryBooth Mini Checkpoint."
+            f"model: got a {kind}, expected an SDXL base model. Refiner, inpainting, KOALA and other model families "
+            "have a different UNet; load an SDXL checkpoint such as sd_xl_base_1.0, or StoryBooth Mini Checkpoint."
+        )
+
+
+def require_text_for(model: ModelPatcher, storyboard: EncodedStoryboard) -> None:
+    """Raise ValueError where `storyboard` was encoded by text encoders of another width than `model` reads."""
+    (got,) = {states.shape[-1] for conditioning in storyboard.positive for states, _ in conditioning}
+    expected = model.model.model_config.unet_config["context_dim"]
+    if got != expected:
+        raise ValueError(
+            f"storyboard: its text is {got} numbers wide, and the model reads {expected}. Wire the CLIP of the "
+            "checkpoint that the model comes from into Storyboard."
+        )
+
+
+def require_sdxl_vae(vae: VAE | None) -> None:
+    """Raise ValueError where `vae` does not decode pictures of SDXL's four latent channels."""
+    if vae is None:
+        raise ValueError("vae: the checkpoint has none. Load SDXL's VAE, such as sdxl-vae-fp16-fix, with Load VAE.")
+    if (vae.latent_channels, vae.latent_dim) != (4, 2):
+        raise ValueError(
+            f"vae: got a {type(vae.first_stage_model).__name__} with {vae.latent_channels} latent channels, expected "
+            "SDXL's with 4. Use the VAE of an SDXL checkpoint, or sdxl-vae-fp16-fix."
         )

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
 from ..consistency.schedule import Schedule
 from ..consistency.writer import BankWriter
-from .checks import require_multiple_of_8, require_option, require_sdxl
+from .checks import require_multiple_of_8, require_option, require_sdxl, require_text_for
 from .keys import conditioning_key, patches_key
 from .patching import with_phase
 from .progress import show_text
@@ -98,6 +98,7 @@ class IdentityBankWriter(io.ComfyNode):
         **schedule: float,
     ) -> io.NodeOutput:
         require_sdxl(model)
+        require_text_for(model, storyboard)
         require_multiple_of_8(width=width, height=height)
         require_option("sampler_name", sampler_name, SAMPLERS)
         require_option("scheduler", scheduler, SCHEDULERS)

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..comic.storyboard import Panel
 from ..consistency.bank import IdentityBank
-from .checks import require_multiple_of_8, require_option, require_sdxl
+from .checks import require_multiple_of_8, require_option, require_sdxl, require_sdxl_vae, require_text_for
 from .panel_drawing import PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
@@ -90,6 +90,8 @@ class PanelSampler(io.ComfyNode):
         bank: IdentityBank | None = None,
     ) -> io.NodeOutput:
         require_sdxl(model)
+        require_sdxl_vae(vae)
+        require_text_for(model, storyboard)
         require_multiple_of_8(width=width, height=height)
         require_option("sampler_name", sampler_name, SAMPLERS)
         require_option("scheduler", scheduler, SCHEDULERS)
@@ -137,13 +139,15 @@ def _identity_latents(
     if bank is None:
         return {}
     identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
-    prompts = tuple(storyboard.panels[index].prompt for index in identities)
+    asked = tuple((storyboard.panels[index].prompt, storyboard.panels[index].seed) for index in identities)
     recipe = bank.recipe
-    if prompts != recipe.prompts:
-        new = next((prompt for prompt in prompts if prompt not in recipe.prompts), "fewer [id] lines")
+    held = tuple(zip(recipe.prompts, recipe.seeds, strict=True))
+    if asked != held:
+        new = next((prompt for prompt, seed in asked if (prompt, seed) not in held), "fewer [id] lines")
         raise ValueError(
-            f"bank: it holds other identity images than the storyboard's [id] lines ask for ({new}). Write the bank "
-            "from this storyboard, or disconnect bank here so that [id] lines are drawn like any other."
+            "bank: it holds other identity images than the storyboard's [id] lines and their seeds ask for "
+            f"({new[:100]}). Write the bank from this storyboard, or disconnect bank here so that [id] lines are drawn "
+            "like any other."
         )
     if (width, height) != (recipe.width, recipe.height):
         raise ValueError(

@@ -8,7 +8,7 @@ import folder_paths
 import torch
 
 from ..comic.storyboard import Panel
-from ..files import write_whole
+from ..files import prepare_folder, write_whole
 from ..training.images import to_pil
 from .progress import send_event
 
@@ -28,7 +28,7 @@ class PanelStrip:
         index = len(self.panels)
         name = f"storybooth_{self._run}_{index:03}.png"
         folder = Path(folder_paths.get_temp_directory())
-        folder.mkdir(parents=True, exist_ok=True)
+        prepare_folder(folder)
         write_whole(folder / name, lambda temporary: to_pil(image[0]).save(temporary, "PNG", compress_level=1))
         reference = {"filename": name, "subfolder": "", "type": "temp"}
         entry = {"index": index, "total": self._total, "caption": panel.caption, "image": reference}
