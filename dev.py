@@ -19,8 +19,7 @@ BENCHMARKS = ("attention",)
 
 def demo(photos: Path | None) -> int:
     """Draw the Mini story of `photos`, or of the sample photos, on a real ComfyUI."""
-    comfyui = host.users_own() or host.obtain(host.NEWEST)
-    python = environment.python_for(comfyui / "requirements.txt")
+    comfyui, python = _comfyui()
     if Path(sys.executable) != python:
         return subprocess.call([str(python), *sys.argv])
     from workshop.demo import run  # needs what the environment holds
@@ -51,11 +50,16 @@ def test(pytest_arguments: list[str]) -> int:
 def benchmark(name: str, arguments: list[str]) -> int:
     """Run one of benchmarks/ in ComfyUI's process, on the accelerator that torch knows, else on the CPU."""
     script = ROOT / "benchmarks" / f"{name}.py"
-    comfyui = host.users_own() or host.obtain(host.NEWEST)
-    python = environment.python_for(comfyui / "requirements.txt")
+    comfyui, python = _comfyui()
     cuda = subprocess.call([str(python), "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]) == 0
     within = [str(ROOT / "workshop" / "within.py"), *(["--cuda"] if cuda else []), str(comfyui)]
     return subprocess.call([str(python), *within, str(script), *arguments])
+
+
+def _comfyui() -> tuple[Path, Path]:
+    """The ComfyUI to work with, the user's own or the newest release that we support, and its Python."""
+    comfyui = host.users_own() or host.obtain(host.NEWEST)
+    return comfyui, environment.python_for(comfyui / "requirements.txt")
 
 
 def main() -> int:

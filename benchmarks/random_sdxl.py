@@ -10,25 +10,10 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
 
+from storybooth.nodes import mini_network
+
 # Last layers of residual branches, damped: seventy branches in a row add up to something of order 1.
 _DAMPED = ("ff.net.2", "proj_out", "out_layers.3", "conv2", "self_attn.out_proj", "mlp.fc2")
-
-
-UNET = {
-    **comfy.supported_models.SDXL.unet_config,
-    "in_channels": 4,
-    "out_channels": 4,
-    "num_res_blocks": [2, 2, 2],
-    "channel_mult": [1, 2, 4],
-    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-    "transformer_depth_middle": 10,
-    "num_classes": "sequential",
-    "num_head_channels": 64,
-    "use_spatial_transformer": True,
-    "use_checkpoint": False,
-    "image_size": 32,
-    "legacy": False,
-}
 
 
 def draw(network: torch.nn.Module, dtype: torch.dtype, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
@@ -49,6 +34,7 @@ def draw(network: torch.nn.Module, dtype: torch.dtype, seed: int) -> Iterator[tu
 
 def unet(dtype: torch.dtype, seed: int = 42) -> ModelPatcher:
     """ComfyUI's MODEL of SDXL's UNet."""
-    network = UNetModel(**UNET, device="meta", operations=comfy.ops.disable_weight_init)
+    config = comfy.supported_models.SDXL({**mini_network.UNET, **comfy.supported_models.SDXL.unet_config}).unet_config
+    network = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init)
     weights = dict(draw(network, dtype, seed))
     return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})

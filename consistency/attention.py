@@ -5,6 +5,8 @@ same as leaving it out of keys and values, so kept tokens are gathered and appen
 Shapes: M identity images, N tokens, k kept tokens an image, C channels.
 """
 
+from collections.abc import Mapping
+
 import torch
 
 
@@ -30,9 +32,12 @@ def append(context: torch.Tensor, tokens: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([context, added], dim=1)
 
 
-def appended_bytes(rows: int, tokens: int, appended: int, channels: int, itemsize: int) -> int:
-    """Memory that `append` adds to an attention layer with `rows` rows of `tokens` tokens.
+def appended_bytes(
+    rows: int, tokens: Mapping[int, int], appended: Mapping[int, int], channels: Mapping[int, int], itemsize: int
+) -> int:
+    """The most memory that `append` adds to a layer of `rows` rows; all else by the levels in `channels`.
 
     Appended tokens exist as they came, in the context, as keys and as values; the context is a copy of the input.
     """
-    return rows * channels * itemsize * (4 * appended + tokens)
+    needs = (rows * width * itemsize * (4 * appended[level] + tokens[level]) for level, width in channels.items())
+    return max(needs, default=0)

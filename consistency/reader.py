@@ -61,11 +61,7 @@ class BankReader:
         """Bytes that reading adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
         bank = self.bank
         kept = {level: bank.images * self.schedule.kept(level, bank.tokens[level]) for level in bank.channels}
-        needs = (
-            appended_bytes(rows, tokens[level], kept[level], channels, itemsize)
-            for level, channels in bank.channels.items()
-        )
-        return max(needs, default=0)
+        return appended_bytes(rows, tokens, kept, bank.channels, itemsize)
 
     def _read(self, layer: Layer, half: int, kept: int, context: torch.Tensor) -> torch.Tensor:
         """The kept tokens of all identity images for one half, (1, M*kept, C), as `context` wants them."""

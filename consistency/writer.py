@@ -74,11 +74,8 @@ class BankWriter:
     def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
         """Bytes that writing adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
         kept = {level: self.images * self.recipe.stored_tokens(level, tokens[level]) for level in tokens}
-        needs = (
-            appended_bytes(rows, tokens[layer.level], kept[layer.level], channels, itemsize)
-            for layer, channels in self.geometry.layers.items()
-        )
-        return max(needs, default=0)
+        channels = {layer.level: channels for layer, channels in self.geometry.layers.items()}
+        return appended_bytes(rows, tokens, kept, channels, itemsize)
 
     def _require_whole(self, layer: Layer, hidden_states: torch.Tensor, halves: list[int]) -> None:
         rows, tokens, _ = hidden_states.shape

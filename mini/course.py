@@ -52,10 +52,7 @@ class Course:
             for key, tensor in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{key}.{name}"] = tensor
         facts = {"step": self.step, "seconds": self.seconds, "losses": self.losses}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".part")
-        save_file({k: t.contiguous() for k, t in tensors.items()}, temporary, {"facts": json.dumps(facts)})
-        temporary.replace(self.file)
+        write(self.file, tensors, {"facts": json.dumps(facts)})
 
     def _resume(self) -> None:
         with safe_open(self.file, "pt") as file, torch.no_grad():
@@ -102,6 +99,14 @@ class Course:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def write(file: Path, tensors: Weights, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".part")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+    temporary.replace(file)
 
 
 def generator(seed: int, step: int) -> torch.Generator:

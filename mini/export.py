@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from .course import Weights, mean_weights
+from .course import Weights, mean_weights, write
 from .latents import load_vae
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -50,13 +50,12 @@ def as_comfyui_names(text: Weights) -> Weights:
 
 def save(weights: Weights, name: str) -> None:
     """Write weights in fp16. Raises ValueError for a number that fp16 cannot hold."""
-    halved = {key: tensor.half().contiguous() for key, tensor in weights.items()}
+    halved = {key: tensor.half() for key, tensor in weights.items()}
     for key, tensor in halved.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name}: {key} holds numbers that fp16 cannot.")
     file = WEIGHTS / f"{name}.safetensors"
-    save_file(halved, file.with_suffix(".part"))
-    file.with_suffix(".part").replace(file)
+    write(file, halved)
     print(f"{file} {file.stat().st_size / 1e6:.1f} MB")
 
 
@@ -65,7 +64,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints")
     work = parser.parse_args().work
-    WEIGHTS.mkdir(exist_ok=True)
     latents = load_file(work / "latents.safetensors")
     save(normalised(load_vae(work).state_dict(), latents["mean"], latents["std"]), "vae")
     both = mean_weights(work / "unet.safetensors")

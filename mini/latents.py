@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import save_file
 
-from .course import mean_weights
+from .course import mean_weights, write
 from .pictures import shards
 from .text import Tokenizer
 from .train_vae import build, to_tensor
@@ -52,8 +51,7 @@ def main() -> None:
     normal = (everything - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
     file = arguments.work / "latents.safetensors"
     columns = {name: torch.cat([entry[name] for entry in tokens]).to(torch.int32) for name in ("l", "g")}
-    save_file({"latents": normal.half(), "mean": mean, "std": std, **columns}, file.with_suffix(".part"))
-    file.with_suffix(".part").replace(file)
+    write(file, {"latents": normal.half(), "mean": mean, "std": std, **columns})
 
 
 if __name__ == "__main__":

@@ -60,6 +60,13 @@ def _sun(draw: Draw, canvas: Image.Image, time: str) -> None:
     ImageDraw.Draw(canvas).ellipse((x - r, y - r, x + r, y + r), fill=colour)
 
 
+def _sun_or_moon(draw: Draw, parts: Parts, canvas: Image.Image, time: str) -> None:
+    if time == NIGHT:
+        _moon_and_stars(draw, parts, canvas)
+    else:
+        _sun(draw, canvas, time)
+
+
 def _sides(draw: Draw, count: int, margin: float = 78) -> list[float]:
     """Positions near the left and the right edge, so that the middle stays free for the subject."""
     return [draw.uniform(0, margin) if i % 2 else SIZE - draw.uniform(0, margin) for i in range(count)]
@@ -92,10 +99,7 @@ def _fireflies(draw: Draw, parts: Parts, canvas: Image.Image, time: str) -> None
 
 def _beach(draw: Draw, parts: Parts, canvas: Image.Image, time: str) -> None:
     _sky(canvas, time, "#5ab8f2", "#c9edfb")
-    if time == NIGHT:
-        _moon_and_stars(draw, parts, canvas)
-    else:
-        _sun(draw, canvas, time)
+    _sun_or_moon(draw, parts, canvas, time)
     sea = {DAY: ("#1f8fd0", "#4fc3e0"), SUNSET: ("#7a5aa8", "#e08a70"), NIGHT: ("#16245c", "#27478a")}[time]
     gradient(rgb(sea[0]), rgb(sea[1]), (0, 118, SIZE, 182), canvas)
     hills(draw, canvas, 176, 3, _lit(time, "#ffffff"))
@@ -135,10 +139,7 @@ def _snow(draw: Draw, parts: Parts, canvas: Image.Image, time: str) -> None:
 
 def _desert(draw: Draw, parts: Parts, canvas: Image.Image, time: str) -> None:
     _sky(canvas, time, "#ffd27a", "#fff0c4")
-    if time == NIGHT:
-        _moon_and_stars(draw, parts, canvas)
-    else:
-        _sun(draw, canvas, time)
+    _sun_or_moon(draw, parts, canvas, time)
     for height, code in ((128, "#e9a24f"), (158, "#d98a3a"), (192, "#eeb05c")):
         hills(draw, canvas, height, 10, jitter(draw, _lit(time, code), 8), 1.0)
     for x in _sides(draw, 3, 66):
@@ -199,10 +200,7 @@ def _space(draw: Draw, parts: Parts, canvas: Image.Image, time: str) -> None:
 
 def _meadow(draw: Draw, parts: Parts, canvas: Image.Image, time: str) -> None:
     _sky(canvas, time, "#6cc4f7", "#dff4ff")
-    if time == NIGHT:
-        _moon_and_stars(draw, parts, canvas)
-    else:
-        _sun(draw, canvas, time)
+    _sun_or_moon(draw, parts, canvas, time)
     hills(draw, canvas, 128, 12, jitter(draw, _lit(time, "#a4d65e"), 8))
     hills(draw, canvas, 160, 8, jitter(draw, _lit(time, "#86c94a"), 8))
     flower = parts.get(("TULIP", "SUNFLOWER", "BLOSSOM")[draw.integers(3)])

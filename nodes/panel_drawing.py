@@ -30,29 +30,28 @@ class Settings:
 
 
 class PanelSampling:
-    """Draws latents with one model and one set of settings."""
+    """Draws latents with one model, one negative prompt and one set of settings."""
 
-    def __init__(self, model: ModelPatcher, settings: Settings, progress: ProgressBar) -> None:
+    def __init__(self, model: ModelPatcher, negative: Conditioning, settings: Settings, progress: ProgressBar) -> None:
+        self._negative = negative
         self._settings = settings
         self._progress = progress
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self._models = {False: model, True: without_bank(model)}
         network = network_of(model)
-        self._keys = {plain: (network, patches_key(patched)) for plain, patched in self._models.items()}
+        shared = network, conditioning_key(negative), settings
+        self._keys = {plain: (*shared, patches_key(patched)) for plain, patched in self._models.items()}
 
-    def latent(
-        self, positive: Conditioning, negative: Conditioning, seed: int, plain: bool, steps_before: int
-    ) -> torch.Tensor:
+    def latent(self, positive: Conditioning, seed: int, plain: bool, steps_before: int) -> torch.Tensor:
         """The panel's latent (1, 4, h, w); `plain` leaves the bank alone, `steps_before` is where progress stands."""
-        prompts = conditioning_key(positive), conditioning_key(negative)
-        key = (self._keys[plain], self._settings, prompts, seed)
+        key = (self._keys[plain], conditioning_key(positive), seed)
         latent = PANELS.get(key)
         if latent is None:
             settings = self._settings
             latent = sample(
                 self._models[plain],
                 positive,
-                negative,
+                self._negative,
                 noise_for(empty_latent(settings.width, settings.height), seed),
                 seed,
                 settings.steps,

@@ -104,16 +104,15 @@ class PanelSampler(io.ComfyNode):
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
         settings = Settings(width, height, steps, cfg, sampler_name, scheduler)
-        sampling, decoding = PanelSampling(model, settings, progress), PanelDecoding(vae)
+        sampling = PanelSampling(model, storyboard.negative, settings, progress)
+        decoding = PanelDecoding(vae)
         latents, images = [], []
         for place, index in enumerate(shown):
             panel = storyboard.panels[index]
             latent = reused.get(index)
             if latent is None:
                 panel_seed = _seed_of(panel, index, seed, seed_mode)
-                latent = sampling.latent(
-                    storyboard.positive[index], storyboard.negative, panel_seed, panel.plain, place * steps
-                )
+                latent = sampling.latent(storyboard.positive[index], panel_seed, panel.plain, place * steps)
             image = decoding.image(latent)
             latents.append(latent)
             images.append(image)

@@ -1,6 +1,5 @@
 """Sampling as ComfyUI's KSampler does it, to the bit."""
 
-import math
 from collections.abc import Callable
 
 import comfy.model_management
@@ -10,6 +9,7 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ..text_states import common_tokens, join_states
 from .sockets import Conditioning
 
 Callback = Callable[[int, torch.Tensor, torch.Tensor, int], None]
@@ -81,9 +81,6 @@ def sample(
 def as_batch(conditionings: list[Conditioning]) -> Conditioning:
     """One conditioning whose row i is `conditionings[i]`.
 
-    Prompts longer than CLIP's 77 tokens take several of its windows. Rows are brought to a common length by
-    repetition, as ComfyUI does between cond and uncond: a softmax over repeated keys is unchanged.
-
     ValueError, naming `storyboard`, where a prompt changes during sampling or carries hooks, which would give the
     bank several networks, and where prompts of too different lengths have no common one that is reasonable.
     """
@@ -95,12 +92,10 @@ def as_batch(conditionings: list[Conditioning]) -> Conditioning:
         )
     states = [conditioning[0][0] for conditioning in conditionings]
     lengths = [state.shape[1] for state in states]
-    common = math.lcm(*lengths)
-    if common > max(*lengths, COMMON_TOKENS):
+    if common_tokens(states) > max(*lengths, COMMON_TOKENS):
         raise ValueError(
             f"storyboard: its [id] lines have prompts of {', '.join(map(str, lengths))} tokens, which have no common "
             f"length below {COMMON_TOKENS}. Shorten them to less than 300 words each, or make them equally long."
         )
-    text = torch.cat([state.repeat(1, common // state.shape[1], 1) for state in states])
     pooled = torch.cat([conditioning[0][1]["pooled_output"] for conditioning in conditionings])
-    return [[text, {**conditionings[0][0][1], "pooled_output": pooled}]]
+    return [[join_states(states), {**conditionings[0][0][1], "pooled_output": pooled}]]

@@ -1,6 +1,5 @@
 """The loss of DreamBooth on SDXL's noise prediction (Ruiz et al. 2023; the StoryBooth report's settings)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
+from ..text_states import join_states
 from . import timesteps
 from .settings import Settings
 
@@ -62,7 +62,7 @@ class NoiseLoss:
 
         mean, std = self._stack([e.latent_mean for e in examples]), self._stack([e.latent_std for e in examples])
         noisy = self._schedule.add_noise(mean + std * spread, noise, t)
-        text = stack_text([e.text for e in examples]).to(device, dtype)
+        text = join_states([e.text[None] for e in examples]).to(device, dtype)
         pooled = self._stack([e.pooled for e in examples]).to(dtype)
         if keep is not None:  # SDXL itself was trained with zeros in place of dropped text
             text, pooled = text * keep.to(device)[:, None, None], pooled * keep.to(device)[:, None]
@@ -85,9 +85,3 @@ class NoiseLoss:
 
     def _stack(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         return torch.stack(list(tensors)).to(self._device)
-
-
-def stack_text(texts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack captions that may differ in their number of tokens. Repeating all tokens alike changes no attention."""
-    length = math.lcm(*(text.shape[0] for text in texts))
-    return torch.stack([text.repeat(length // text.shape[0], 1) for text in texts])

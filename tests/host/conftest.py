@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from storybooth.workshop import ROOT
+
 
 @pytest.fixture(scope="session")
 def measure_within(comfyui_folder: Path) -> Callable[..., Any]:
-    """Run a script beside this file in a process of its own (see within.py) and return the JSON it prints last."""
+    """Run a script beside this file in ComfyUI's own process (workshop/within.py); return the JSON it prints last."""
 
     def measure(script: str, *arguments: object, timeout: float = 900) -> Any:
-        command = [sys.executable, Path(__file__).with_name(script), comfyui_folder, *arguments]
+        within = ROOT / "workshop" / "within.py"
+        command = [sys.executable, within, comfyui_folder, Path(__file__).with_name(script), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])

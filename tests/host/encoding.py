@@ -1,11 +1,8 @@
 """What the Storyboard node makes of a CLIP, measured from within.
 
-Run as a script, in a process of its own: `encoding.py HOST` puts ComfyUI on sys.path and prints JSON.
+Run as a script by workshop/within.py; it prints JSON.
 """
 
-import within  # noqa: F401 (before all of ComfyUI)
-
-# isort: split
 import json
 
 import comfy.sd

@@ -1,13 +1,10 @@
 """Consistent self-attention on ComfyUI's own sampler, against an implementation that has no bank.
 
-Run as a script, in a process of its own: `parity.py HOST` puts ComfyUI on sys.path and prints JSON. The
-reference samples identity images and panel together as one batch, and computes every self-attention layer of the up
-blocks with a dense mask: identity images see each other, the panel sees all of them and is seen by none.
+Run as a script by workshop/within.py; it prints JSON. The reference samples identity images and panel together
+as one batch, and computes every self-attention layer of the up blocks with a dense mask: identity images see each
+other, the panel sees all of them and is seen by none.
 """
 
-import within  # noqa: F401 (before all of ComfyUI)
-
-# isort: split
 import json
 
 import comfy.model_management

@@ -1,14 +1,11 @@
 """What the trainer does with ComfyUI's own objects, measured from within.
 
-Run as a script, in a process of its own: `training.py HOST FOLDER` puts ComfyUI on sys.path, writes into FOLDER
-and prints JSON.
+Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
 """
 
-import within
-
-# isort: split
 import json
 import logging
+import sys
 from pathlib import Path
 
 import comfy.model_patcher
@@ -31,7 +28,7 @@ from storybooth.training.run import train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Settings
 
-(FOLDER,) = within.ARGUMENTS
+(FOLDER,) = sys.argv[1:]
 SETTINGS = Settings(steps=3, learning_rate=1e-2, gradient_accumulation=1, resolution=64)
 CPU = torch.device("cpu")
 

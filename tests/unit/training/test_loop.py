@@ -11,10 +11,11 @@ import torch
 from diffusers import DDPMScheduler
 
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
+from storybooth.text_states import join_states
 from storybooth.training.batches import step_batches
 from storybooth.training.loop import Processes, Trainer
 from storybooth.training.lora import add_lora, lora_parameters, lora_state_dict
-from storybooth.training.loss import Example, stack_text
+from storybooth.training.loss import Example
 from storybooth.training.settings import Settings
 from storybooth.training.unet import build_unet
 
@@ -152,7 +153,7 @@ def test_captions_of_differing_length_share_a_batch(make_unet, examples):
     longer = Example(**{**vars(examples[1]), "text": torch.randn(154, 48)})
     losses = run(make_unet(), [examples[0], longer], replace(QUICK, batch_size=2, steps=1))
     assert np.isfinite(losses).all()
-    stacked = stack_text([examples[0].text, longer.text])
+    stacked = join_states([examples[0].text[None], longer.text[None]])
     assert stacked.shape == (2, 154, 48)
     assert torch.equal(stacked[0, 77:], examples[0].text)
 
