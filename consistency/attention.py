@@ -12,7 +12,8 @@ import torch
 
 def gather_kept(hidden_states: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     """(M, N, C) and indices (M, k) -> (M, k, C)."""
-    return hidden_states.gather(1, kept.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))
+    images = torch.arange(len(kept), device=kept.device).unsqueeze(1)
+    return hidden_states[images, kept]  # torch.gather knows no fp8
 
 
 def of_the_others(kept_states: torch.Tensor) -> torch.Tensor:

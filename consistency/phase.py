@@ -30,5 +30,14 @@ class Phase(Protocol):
         that order; `context` (chunks*B, N or more, C) is what it would read. Returns it, or a longer one.
         """
 
+    def settle(self, room: int) -> None:
+        """The network is loaded; beside it and what it computes with, its device has `room` bytes."""
+
+    def stop(self) -> None:
+        """The sampling run is over, finished or not."""
+
+    def leave(self) -> None:
+        """The network leaves its device, to make room there."""
+
     def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
         """Bytes that this adds to an evaluation of `rows` rows whose levels have so many `tokens`."""

@@ -5,14 +5,15 @@ simply be counted.
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from operator import neg
 
 
 def step_of(sigma: float, sigmas: Sequence[float]) -> int:
     """The step in progress at `sigma`, where `sigmas` are a run's falling noise levels: the last at or above it."""
     slack = sigma * (1 - 1e-4)
-    return max(0, bisect_right([-level for level in sigmas], -slack) - 1)
+    return max(0, bisect_right(sigmas, -slack, key=neg) - 1)
 
 
 def nearest_step(sigma: float, sigmas: Sequence[float], tolerance: float = 2.0) -> int:
@@ -26,4 +27,7 @@ def nearest_step(sigma: float, sigmas: Sequence[float], tolerance: float = 2.0) 
             f"evaluates at {sigma:.3g}. Use the sampler, scheduler and steps of the bank, or write the bank with those "
             "of this sampler."
         )
-    return min(range(len(sigmas)), key=lambda step: abs(math.log(sigmas[step] / sigma)))
+    below = bisect_left(sigmas, -sigma, key=neg)
+    return min(
+        range(max(0, below - 1), min(below + 1, len(sigmas))), key=lambda step: abs(math.log(sigmas[step] / sigma))
+    )

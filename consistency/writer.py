@@ -1,5 +1,6 @@
 """The write phase: the identity images are denoised as one batch and see each other's kept tokens."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -7,11 +8,15 @@ import torch
 from .attention import append, appended_bytes, gather_kept, of_the_others
 from .bank import DTYPES, Geometry, IdentityBank, Recipe, Slot
 from .draws import is_consistent, kept_tokens
+from .phase import Phase
 from .schedule import Layer
 from .steps import step_of
 
+SLAB = 2**27
+"""Bytes of system memory that features are laid into one after another."""
 
-class BankWriter:
+
+class BankWriter(Phase):
     """The write `Phase`: one sampling run of the identity images that fills a bank; `finish` returns it."""
 
     shaped_by = ()
@@ -21,6 +26,8 @@ class BankWriter:
         self.geometry = geometry
         self.images = len(recipe.prompts)
         self._features: dict[Slot, torch.Tensor] = {}
+        self._slab = torch.empty(0, dtype=torch.uint8)
+        self._pinned = torch.cuda.is_available()
         self._written_at: dict[int, float] = {}
         self._step = 0
         self._kept: dict[int, torch.Tensor] = {}
@@ -93,7 +100,8 @@ class BankWriter:
             tokens = self.geometry.tokens[level]
             kept = self.recipe.schedule.kept(level, tokens)
             order = kept_tokens(self.recipe.seed, self._step, level, self.images, tokens, kept)
-            self._kept[level] = order.to(device)
+            # From pinned memory the host need not wait for the device.
+            self._kept[level] = (order.pin_memory() if device.type == "cuda" else order).to(device, non_blocking=True)
         return self._kept[level]
 
     def _store(self, slot: Slot, tokens: torch.Tensor) -> None:
@@ -105,5 +113,25 @@ class BankWriter:
             # Outside its range this type turns to NaN instead of saturating.
             limit = torch.finfo(dtype).max
             tokens = tokens.clamp(-limit, limit)
-        stored = torch.empty(tokens.shape, dtype=dtype, pin_memory=tokens.is_cuda)
+        stored = self._room(tokens.numel() * dtype.itemsize).view(dtype).view(tokens.shape)
         self._features[slot] = stored.copy_(tokens.to(dtype), non_blocking=True)
+
+    def _room(self, size: int) -> torch.Tensor:
+        """`size` bytes of system memory, pinned where there is CUDA.
+
+        Pinned memory is taken in slabs of one size: torch rounds every piece of it up to a power of two, which would
+        make a bank of many pieces half as large again, and keeps what was freed for pieces of that size.
+        """
+        if self._slab.numel() < size:
+            self._slab = self._system_memory(max(SLAB, size))
+        room, self._slab = self._slab[:size], self._slab[-(-size // 64) * 64 :]
+        return room
+
+    def _system_memory(self, size: int) -> torch.Tensor:
+        if self._pinned:
+            try:
+                return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+            except RuntimeError as error:  # the system has a limit, Windows half of its memory
+                logging.warning("StoryBooth: the bank is read slower, no more memory can be pinned (%s).", error)
+                self._pinned = False
+        return torch.empty(size, dtype=torch.uint8)

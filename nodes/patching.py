@@ -7,9 +7,10 @@ closures: ComfyUI copies the options of a model when it clones it, and must not 
 
 from typing import Any
 
+import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import CallbacksMP, WrappersMP
 
 from ..consistency.bank import tokens_of
 from ..consistency.phase import Phase
@@ -52,6 +53,7 @@ def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
         finally:
             sampling = False
+            phase.stop()
 
     def prepare_sampling(executor: Any, model: ModelPatcher, noise_shape: list[int], *args: Any, **kwargs: Any) -> Any:
         if not sampling:
@@ -61,8 +63,11 @@ def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
         itemsize = (network.manual_cast_dtype or network.get_dtype()).itemsize
         needed = phase.memory_needed(2 * rows, tokens_of(height, width), itemsize)
         # ComfyUI estimates memory from this shape, in proportion to its batch; it serves for nothing else.
-        share = needed / network.memory_required([2 * rows, *noise_shape[1:]])
-        return executor(model, [rows * (1 + share), *noise_shape[1:]], *args, **kwargs)
+        computing = network.memory_required([2 * rows, *noise_shape[1:]])
+        prepared = executor(model, [rows * (1 + needed / computing), *noise_shape[1:]], *args, **kwargs)
+        if model.load_device.type == "cuda":
+            phase.settle(_room(model, computing + needed))
+        return prepared
 
     def predict_noise(
         executor: Any, x: torch.Tensor, timestep: torch.Tensor, *args: Any, **kwargs: Any
@@ -85,14 +90,26 @@ def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
         same = value is context
         return hidden_states, extended, extended if same else phase.attend(layer, hidden_states, value, halves)
 
-    for closure in (outer_sample, prepare_sampling, predict_noise, attn1):
+    def detach(model: ModelPatcher, unpatch_all: bool) -> None:
+        if unpatch_all:  # otherwise a clone takes its place on the device
+            phase.leave()
+
+    for closure in (outer_sample, prepare_sampling, predict_noise, attn1, detach):
         closure.shaped_by = ShapedBy(phase.shaped_by)
     patched = model.clone()
     patched.set_model_attn1_patch(attn1)
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, outer_sample)
     patched.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, prepare_sampling)
     patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, predict_noise)
+    patched.add_callback_with_key(CallbacksMP.ON_DETACH, KEY, detach)
     return patched
+
+
+def _room(model: ModelPatcher, computing: float) -> int:
+    """Bytes that are free on the device of a loaded model beside its weights and what it computes with."""
+    needed = max(computing, comfy.model_management.minimum_inference_memory())
+    to_come = max(0, model.model_size() - model.loaded_size())
+    return int(comfy.model_management.get_free_memory(model.load_device) - needed - to_come)
 
 
 def without_bank(model: ModelPatcher) -> ModelPatcher:
