@@ -1,8 +1,8 @@
 """An identity bank as one safetensors file.
 
-Tensors are named `features.<step>.<block>.<index>.<cond|uncond>` and `latents`; the metadata holds the recipe, noise
-levels and token counts as JSON. Everything about a file is checked against its recipe before any tensor is read, and
-features are read memory-mapped: opening a bank costs no memory until a panel reads it.
+Tensors are named `features.<step>.<block>.<index>.<cond|uncond>`, `latents` and, if there are any, `previews`; the
+metadata holds the recipe, noise levels and token counts as JSON. Everything about a file is checked against its recipe
+before any tensor is read, and features are read memory-mapped: opening a bank costs no memory until a panel reads it.
 """
 
 import json
@@ -26,6 +26,9 @@ _NAME = re.compile(r"features\.(\d{1,4})\.([0-5])\.(\d{1,2})\.(cond|uncond)")
 _LONGEST_HEADER = 2**24
 """Bytes: twice the header of a bank of a thousand steps. safetensors itself would read a hundred million."""
 
+_LARGEST = 2**14
+"""Pixels and steps: ComfyUI's own limits, so that nothing takes long to check."""
+
 _STORED = {"fp16": "F16", "fp8": "F8_E4M3", "fp32": "F32"}
 _LATENTS = ("F32", "F16", "BF16")
 
@@ -40,6 +43,8 @@ def save(bank: IdentityBank, path: Path) -> None:
         for (step, layer, half), feature in bank.features.items()
     }
     tensors["latents"] = bank.latents.contiguous()
+    if bank.previews is not None:
+        tensors["previews"] = bank.previews.contiguous()
     metadata = {
         "format": FORMAT,
         "recipe": json.dumps(bank.recipe.to_dict()),
@@ -58,13 +63,23 @@ def load(path: Path) -> IdentityBank:
             slots = _slots(file, recipe, tokens)
             features = {slot: file.get_tensor(name) for slot, name in slots.items()}
             latents = file.get_tensor("latents")
+            previews = file.get_tensor("previews") if "previews" in file.keys() else None  # noqa: SIM118, it is no dict
         _require(bool(latents.isfinite().all()), "its identity images are not finite")
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise ValueError(
             f"name: {path.name} is not an identity bank that can be read ({str(error)[:200]}). "
             "Choose a file that Save Identity Bank wrote, or write the bank again."
         ) from error
-    return IdentityBank(recipe, sigmas, tokens, latents, features)
+    return IdentityBank(recipe, sigmas, tokens, latents, features, previews)
 
 
 def _require_short_header(path: Path) -> None:
@@ -84,6 +99,8 @@ def _contents(metadata: dict[str, str]) -> tuple[Recipe, tuple[float, ...], dict
     _require(recipe.dtype in DTYPES and recipe.storage in ("compact", "full"), "unknown storage or precision")
     _require(1 <= len(recipe.prompts) == len(recipe.seeds), "it lists no identity images")
     _require(min(recipe.width, recipe.height) >= 8, "its images have no size")
+    _require(max(recipe.width, recipe.height, recipe.steps) <= _LARGEST, "its images or steps are too large")
+    _require(math.isfinite(recipe.cfg), "its cfg is not finite")
     _require(tokens == tokens_of(recipe.height // 8, recipe.width // 8), "token counts and size differ")
     _require(0 < len(sigmas) == recipe.steps, "noise levels and steps differ")
     _require(
@@ -97,25 +114,22 @@ def _slots(file: Any, recipe: Recipe, tokens: dict[int, int]) -> dict[Slot, str]
     """The name of every feature, each checked against the recipe without reading it."""
     slots: dict[Slot, str] = {}
     held: defaultdict[tuple[Layer, int], set[int]] = defaultdict(set)
-    images = len(recipe.prompts)
+    images, height, width = len(recipe.prompts), recipe.height // 8, recipe.width // 8
+    others = {"latents": ([images, 4, height, width], _LATENTS), "previews": ([images, height, width, 3], ("U8",))}
     for name in file.keys():  # noqa: SIM118, it is no dict
-        if name == "latents":
-            continue
-        match = _NAME.fullmatch(name)
-        _require(match is not None, f"tensor {name[:60]!r} is none of a bank's")
-        step, block, index = (int(part) for part in match.groups()[:3])
-        layer = Layer(block, index)
         shape, dtype = file.get_slice(name).get_shape(), file.get_slice(name).get_dtype()
-        kept = recipe.stored_tokens(layer.level, tokens[layer.level])
-        fits = len(shape) == 3 and shape[:2] == [images, kept] and dtype == _STORED[recipe.dtype]
+        if name in others:
+            fits = shape == others[name][0] and dtype in others[name][1]
+        else:
+            match = _NAME.fullmatch(name)
+            _require(match is not None, f"tensor {name[:60]!r} is none of a bank's")
+            step, block, index = (int(part) for part in match.groups()[:3])
+            layer, half = Layer(block, index), COND if match[4] == "cond" else UNCOND
+            kept = recipe.stored_tokens(layer.level, tokens[layer.level])
+            fits = len(shape) == 3 and shape[:2] == [images, kept] and dtype == _STORED[recipe.dtype]
+            slots[step, layer, half] = name
+            held[layer, half].add(step)
         _require(fits, f"tensor {name} is {dtype} {shape}")
-        half = COND if match[4] == "cond" else UNCOND
-        slots[step, layer, half] = name
-        held[layer, half].add(step)
-    latents = file.get_slice("latents")
-    shape, dtype = latents.get_shape(), latents.get_dtype()
-    fits = shape == [images, 4, recipe.height // 8, recipe.width // 8] and dtype in _LATENTS
-    _require(fits, f"tensor latents is {dtype} {shape}")
     for (layer, _), steps in held.items():
         stored = {step for step in range(recipe.steps) if recipe.stores(step, layer)}
         _require(stored == steps, f"layer {layer.block}.{layer.index} holds {len(steps)} of {len(stored)} steps")

@@ -62,8 +62,8 @@ class BankWriter(Phase):
                 tokens.append(of_the_others(kept))
         return append(context, tokens) if consistent else context
 
-    def finish(self, latents: torch.Tensor) -> IdentityBank:
-        """The bank, complete. `latents` are the identity images (M, 4, h, w).
+    def finish(self, latents: torch.Tensor, previews: torch.Tensor | None = None) -> IdentityBank:
+        """The bank, complete. `latents` are the identity images (M, 4, h, w), `previews` rough pictures of them.
 
         ValueError where the sampler passed over a step, so that the bank would have a hole.
         """
@@ -76,7 +76,7 @@ class BankWriter(Phase):
         sigmas = tuple(self._written_at[step] for step in range(self.recipe.steps))
         if torch.cuda.is_available():
             torch.cuda.synchronize()  # the copies into pinned memory
-        return IdentityBank(self.recipe, sigmas, self.geometry.tokens, latents.cpu(), self._features)
+        return IdentityBank(self.recipe, sigmas, self.geometry.tokens, latents.cpu(), self._features, previews)
 
     def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
         """Bytes that writing adds to an evaluation of `rows` rows whose levels have so many `tokens`."""

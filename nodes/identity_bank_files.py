@@ -10,6 +10,7 @@ from ..consistency import bank_file
 from ..consistency.bank import IdentityBank
 from ..files import file_name, prepare_folder
 from .folders import IDENTITY_BANKS
+from .previews import shown
 from .progress import show_text
 from .sockets import IdentityBankSocket
 
@@ -51,7 +52,7 @@ class SaveIdentityBank(io.ComfyNode):
                 f"name: {name} exists already and holds another bank. Choose another name, or delete {path}."
             )
         show_text(text, cls.hidden.unique_id)
-        return io.NodeOutput()
+        return io.NodeOutput(ui=shown(bank))
 
 
 def _same(saved: IdentityBank, bank: IdentityBank) -> bool:
@@ -86,7 +87,8 @@ class LoadIdentityBank(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
-        return io.NodeOutput(bank_file.load(_path_of(name)))
+        bank = bank_file.load(_path_of(name))
+        return io.NodeOutput(bank, ui=shown(bank))
 
     @classmethod
     def fingerprint_inputs(cls, name: str) -> int:

@@ -15,6 +15,7 @@ from ..consistency.writer import BankWriter
 from .checks import require_multiple_of_8, require_option, require_sdxl, require_text_for
 from .keys import conditioning_key, patches_key
 from .patching import with_phase
+from .previews import rough_pictures
 from .progress import show_text
 from .sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
@@ -183,4 +184,4 @@ def _write(
         recipe.scheduler,
         latent_preview.prepare_callback(model, recipe.steps),
     )
-    return writer.finish(latents)
+    return writer.finish(latents, rough_pictures(latents, model.model.latent_format))

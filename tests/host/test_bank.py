@@ -84,8 +84,12 @@ def test_a_saved_bank_draws_the_same_panels(comfy):
     nodes["load"] = {"class_type": "StoryBoothLoadIdentityBank", "inputs": {"name": name}}
     for reader in ("patch", "panels"):
         nodes[reader]["inputs"]["bank"] = ["load", 0]
-    after = pictures(comfy.run(nodes))
-    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+    run = comfy.run(nodes)
+    assert all(np.array_equal(one, other) for one, other in zip(before, pictures(run), strict=True))
+    for node in ("keep", "load"):
+        previews = [Image.open(io.BytesIO(data)) for data in run.images(node)]
+        assert [preview.size for preview in previews] == [(8, 8)] * 2, "a pixel for each latent"
+        assert previews[0].tobytes() != previews[1].tobytes()
 
     changed(nodes, writer={"seed": 6})
     refused(comfy, nodes, "name", "exists already")

@@ -1,5 +1,7 @@
 """Write and read against dense masks in float64."""
 
+import random
+
 import pytest
 import torch
 
@@ -56,6 +58,62 @@ def test_write_then_read_equals_the_dense_mask(images, layer, strength, storage)
                 for row in range(2):
                     expected = dense.read(attention, panel[row], identity, flags)
                     torch.testing.assert_close(attention(panel[row], rows[row]), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("storage", ["compact", "full"])
+def test_random_settings_equal_the_dense_mask(seed, storage):
+    """Every number of images, both levels at strengths of their own, cond and uncond; read with less than written."""
+    draw, images = random.Random(seed), 1 + seed % 4
+    torch.manual_seed(seed)
+    first, second = sorted((draw.random(), draw.random()), reverse=True)
+    written = Schedule(draw.random(), draw.random(), draw.randrange(3), draw.randrange(5), first, draw.random())
+    asked = Schedule(
+        written.strength_32 * draw.random(),
+        written.strength_64 * draw.choice([0.5, 1.0]),
+        written.start_step + draw.randrange(2),
+        written.switch_step,
+        written.early_probability * second,
+        written.late_probability,
+    )
+    made_with = recipe(images, written, storage=storage, seed=seed)
+    attentions = {layer: dense.SelfAttention(channels, 4).double() for layer, channels in GEOMETRY.layers.items()}
+    hidden = {
+        (step, layer, half): torch.randn(images, GEOMETRY.tokens[layer.level], channels, dtype=torch.float64)
+        for step in range(len(SIGMAS))
+        for layer, channels in GEOMETRY.layers.items()
+        for half in (UNCOND, COND)
+    }
+
+    def flags(schedule, drawn_with, step, layer):
+        """Keep flags (M, N), all False where the layer is not consistent."""
+        acts = is_consistent(schedule, drawn_with, step, layer)
+        return flags_of(schedule, drawn_with, step, layer, images, GEOMETRY.tokens[layer.level]) & acts
+
+    writer = BankWriter(made_with, GEOMETRY)
+    writer.start(SIGMAS, seed=None)
+    for step, sigma in enumerate(SIGMAS):
+        writer.begin(sigma)
+        for layer, attention in attentions.items():
+            states = torch.cat([hidden[step, layer, half] for half in (UNCOND, COND)])
+            rows = writer.attend(layer, states, states, [UNCOND, COND])
+            got = torch.stack([attention(own, context) for own, context in zip(states, rows, strict=True)])
+            keep = flags(written, seed, step, layer)
+            expected = [dense.write(attention, hidden[step, layer, half], keep) for half in (UNCOND, COND)]
+            torch.testing.assert_close(got, torch.cat(expected), rtol=1e-12, atol=1e-12)
+    reader = BankReader(writer.finish(torch.zeros(images, 4, 8, 8)), asked)
+    reader.streamed = frozenset({"cpu"})  # by way of the places that a device would have
+    reader.start(SIGMAS, seed=99)
+    for step, sigma in enumerate(SIGMAS):
+        reader.begin(sigma)
+        for layer, attention in attentions.items():
+            panel = torch.randn(4, 7, GEOMETRY.layers[layer], dtype=torch.float64)
+            rows = reader.attend(layer, panel, panel, [COND, UNCOND])
+            keep = flags(asked, 99 if storage == "full" else seed, step, layer)
+            for row, half in enumerate((COND, COND, UNCOND, UNCOND)):
+                identity = hidden[step, layer, half].float().double()  # the bank stores fp32
+                expected = dense.read(attention, panel[row], identity, keep)
+                torch.testing.assert_close(attention(panel[row], rows[row]), expected, rtol=1e-12, atol=1e-12)
 
 
 def flags_of(schedule, seed, step, layer, images, tokens):

@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from storybooth.consistency.bank_file import load, save
 from storybooth.consistency.reader import BankReader
 from storybooth.consistency.schedule import COND, UNCOND
+from storybooth.consistency.writer import BankWriter
 
 from .making import GEOMETRY, SIGMAS, recipe, write
 
@@ -31,6 +32,28 @@ def test_a_bank_comes_back_as_it_was(tmp_path, storage, dtype, halves):
     assert all(torch.equal(loaded.features[slot].float(), bank.features[slot].float()) for slot in bank.features)
 
 
+def test_previews_travel_with_a_bank(tmp_path):
+    writer = BankWriter(recipe(2, steps=1), GEOMETRY)
+    writer.start([1.0], seed=None)
+    writer.begin(1.0)
+    pictures = torch.randint(256, (2, 12, 16, 3), dtype=torch.uint8)
+    save(writer.finish(torch.zeros(2, 4, 12, 16), pictures), tmp_path / "b.safetensors")
+    assert torch.equal(load(tmp_path / "b.safetensors").previews, pictures)
+
+
+def test_an_open_bank_is_the_file_itself_and_no_copy(saved):
+    """A change in the file shows in the features: they are views of its map. (Nobody changes a bank; see `save`.)"""
+    _, path = saved
+    loaded = load(path)
+    slot = next(iter(loaded.features))
+    before = loaded.features[slot].clone()
+    with path.open("r+b") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        file.write(bytes(path.stat().st_size - file.tell()))
+    assert before.any()
+    assert not any(feature.any() for feature in loaded.features.values())
+
+
 def test_nothing_else_is_left_in_the_folder(saved):
     assert [path.name for path in saved[1].parent.iterdir()] == ["bank.safetensors"]
 
@@ -52,6 +75,16 @@ def rewritten(path, tensors=None, **metadata):
     with safe_open(path, "pt") as file:
         old = file.metadata()
     save_file(tensors or load_file(path), path, {**old, **metadata})
+
+
+def reheaded(path, change):
+    """Change the header of a safetensors file as the library would not."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    change(header)
+    written = json.dumps(header).encode()
+    path.write_bytes(len(written).to_bytes(8, "little") + written + data[8 + length :])
 
 
 def recipe_with(bank, **changes):
@@ -78,7 +111,7 @@ def test_damaged_foreign_and_hostile_files_are_refused(saved):
             *({"steps": 10**9}, {"steps": "5"}, {"steps": True}, {"dtype": "fp64"}, {"storage": "x"}),
             *({"prompts": ["a"]}, {"prompts": [1, 2]}, {"seeds": ["a", 7]}, {"seed": 5.0}),
             *({"width": "128"}, {"height": None}, {"width": 64}, {"width": 0, "height": 0}, {"cfg": "5"}),
-            *({"sampler_name": ["x"]}, {"lora": 5}),
+            *({"sampler_name": ["x"]}, {"lora": 5}, {"cfg": 10**400}, {"height": 8 * 10**400}, {"width": 2**15}),
         ):
             yield lambda changes=changes: rewritten(path, recipe=recipe_with(bank, **changes))
         yield lambda: rewritten(
@@ -101,6 +134,17 @@ def test_damaged_foreign_and_hostile_files_are_refused(saved):
         yield lambda: rewritten(path, {**tensors, "latents": tensors["latents"].to(torch.int64)})
         yield lambda: rewritten(path, {**tensors, "latents": torch.zeros(2, 4, 3, 3)})
         yield lambda: rewritten(path, {**tensors, "latents": torch.zeros(2, 9, 12, 16)})
+        for shape in ([2, 12, 16], [2, 12, 16, 4], [2, 16, 12, 3], [3, 12, 16, 3]):
+            yield lambda shape=shape: rewritten(path, {**tensors, "previews": torch.zeros(shape, dtype=torch.uint8)})
+        yield lambda: rewritten(path, {**tensors, "previews": torch.zeros(2, 12, 16, 3)})
+        # What safetensors would never write.
+        yield lambda: reheaded(
+            path, lambda entries: entries[name].update(data_offsets=entries["latents"]["data_offsets"])
+        )
+        yield lambda: reheaded(path, lambda entries: entries[name]["data_offsets"].reverse())
+        yield lambda: reheaded(path, lambda entries: entries[name].update(shape=[2, 2**62, 2**62]))
+        yield lambda: reheaded(path, lambda entries: entries[name].update(dtype="F16"))
+        yield lambda: reheaded(path, lambda entries: entries.update(extra=entries[name]))
         yield lambda: path.unlink()
 
     for case in cases():
