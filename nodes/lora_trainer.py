@@ -14,7 +14,6 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..files import file_name
-from ..fingerprint import fingerprint
 from ..training.settings import Settings, TargetLayers
 from ..training.timesteps import DISTRIBUTIONS
 from .checks import require_option, require_sdxl
@@ -248,7 +247,8 @@ class LoraTrainer(io.ComfyNode):
         from ..training.existing import continue_from
         from ..training.loop import Trainer
         from ..training.lora import add_lora
-        from ..training.loss import DTYPES
+        from ..training.loss import DTYPES, automatic_precision
+        from ..training.recipe import make_recipe
         from ..training.run import train_lora
         from ..training.run_files import RunFiles
         from . import trainer_inputs as inputs
@@ -260,23 +260,20 @@ class LoraTrainer(io.ComfyNode):
         require_option("precision", precision, PRECISIONS)
         device = model.load_device
         extra = options or TrainingOptions()
-        precision = _automatic(device) if precision == "auto" else precision
+        precision = automatic_precision(device) if precision == "auto" else precision
         settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
         photos = inputs.single_images(images)
         texts = inputs.captions_for(len(photos), captions, instance_prompt)
         class_photos = inputs.single_images(extra.class_images, "class_images")
 
-        recipe = {
-            **settings.recipe(),
+        models = {
             "model": inputs.weights_fingerprint(model, "diffusion_model."),
             "clip": inputs.weights_fingerprint(clip.patcher, None, clip.layer_idx),
             "vae": inputs.weights_fingerprint(vae.patcher),
-            "images": fingerprint(photos, samples=None),
-            "captions": fingerprint(texts),
-            **({"class_images": fingerprint([class_photos, extra.class_prompt], None)} if class_photos else {}),
-            **({"continue_from": inputs.file_fingerprint(extra.continue_from)} if extra.continue_from else {}),
         }
+        start = Path(extra.continue_from) if extra.continue_from else None
+        recipe = make_recipe(settings, models, photos, texts, class_photos, extra.class_prompt, start)
         path = Path(folder_paths.get_folder_paths("loras")[0], name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
@@ -296,8 +293,8 @@ class LoraTrainer(io.ComfyNode):
                     if gradient_checkpointing:
                         unet.enable_gradient_checkpointing()
                     add_lora(unet, settings)
-                    if extra.continue_from:
-                        continue_from(unet, Path(extra.continue_from), settings)
+                    if start:
+                        continue_from(unet, start, settings)
                     of_class = examples[len(photos) :]
                     trainer = Trainer(unet, examples[: len(photos)], settings, device, of_class)
                     with Progress(settings.steps, node_id) as progress:
@@ -318,10 +315,3 @@ class LoraTrainer(io.ComfyNode):
             logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
         return io.NodeOutput(patched, trained.tensors, {"loss": trained.losses}, str(Path(name)))
-
-
-def _automatic(device: torch.device) -> str:
-    """The precision that suits a device: bf16 where a GPU computes in it, else fp16 there, and fp32 elsewhere."""
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

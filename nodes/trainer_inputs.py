@@ -33,11 +33,6 @@ def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *optio
     return fingerprint([*options, *sorted(patcher.get_key_patches(prefix).items(), key=lambda item: item[0])])
 
 
-def file_fingerprint(path: str) -> str:
-    """A digest of a LoRA file by its tensors; its name and metadata do not count."""
-    return fingerprint(sorted(comfy.utils.load_torch_file(path, safe_load=True).items()), samples=None)
-
-
 def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[torch.Tensor]:
     """Split a list of IMAGE batches into single images (height, width, 3). Raises ValueError naming the input."""
     for image in images:

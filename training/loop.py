@@ -56,7 +56,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self._examples, self._class_examples = examples, class_examples
         self._loss = NoiseLoss(unet, settings, device)
-        self._device = device
+        self.device = device
         self._updating = False
         self.resume([])
 
@@ -81,7 +81,7 @@ class Trainer:
         Raises FloatingPointError when the loss or its gradient is no longer finite; the adapters are then unchanged.
         """
         batches = next(self._batches)
-        loss = torch.zeros((), device=self._device)
+        loss = torch.zeros((), device=self.device)
         for index in range(self.processes.index, len(batches), self.processes.count):
             for part in self._losses(batches[index], index):
                 self.scaler.scale(part / self.settings.gradient_accumulation).backward()

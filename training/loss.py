@@ -9,9 +9,16 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from ..text_states import join_states
 from . import timesteps
-from .settings import Settings
+from .settings import Precision, Settings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def automatic_precision(device: torch.device) -> Precision:
+    """The precision that suits a device: bf16 where a GPU computes in it, else fp16 there, and fp32 elsewhere."""
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+import torch
+
 from .loop import Trainer
 from .lora import lora_state_dict
 from .run_files import RunFiles, TrainedLora
@@ -19,8 +21,9 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
     tries again at the next. `on_step` may raise to stop the run: the state is then saved, and what was learned so far
     as a LoRA of its own. With several processes, the first one writes.
 
-    Raises OSError if the LoRA cannot be saved, ValueError if `checkpoint_every` is less than 1 or the state is not
-    this run's, and FloatingPointError if the loss is no longer finite: the last good checkpoint is then kept as a LoRA.
+    Raises OSError if the LoRA cannot be saved, ValueError if `checkpoint_every` is less than 1, the state is not this
+    run's or not the same for all processes, and FloatingPointError if the loss is no longer finite: the last good
+    checkpoint is then kept as a LoRA.
     """
     if checkpoint_every < 1:
         raise ValueError(f"checkpoint_every: got {checkpoint_every}, expected at least 1.")
@@ -30,6 +33,7 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
     if state is not None:
         restore(trainer, state)
         logging.info("StoryBooth: training goes on after step %d, from %s", trainer.step, state)
+    _require_same_step(trainer)
     if writes:
         files.prepare()
     saved = trainer.step
@@ -66,6 +70,19 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
                 save_state()
             files.save_unfinished(lora_state_dict(trainer.unet), trainer.losses)
         raise
+
+
+def _require_same_step(trainer: Trainer) -> None:
+    """Raise ValueError naming `states` where the processes do not go on after the same step."""
+    processes = trainer.processes
+    steps = torch.zeros(processes.count, dtype=torch.int64, device=trainer.device)
+    steps[processes.index] = trainer.step
+    steps = processes.total(steps).tolist()
+    if len(set(steps)) > 1:
+        raise ValueError(
+            f"states: the processes would go on after different steps, {steps}. Name a folder that all of them see, on "
+            "every machine."
+        )
 
 
 def _attempt(save: Callable[[], None]) -> str:

@@ -12,24 +12,21 @@ with more steps is the same run. It keeps its latest state only; what it learned
 import glob
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import safetensors
 import safetensors.torch
 import torch
 
 from ..files import SUFFIX, prepare_folder
+from .recipe import Recipe
 from .tensor_file import save_tensors
 
 _RECIPE, _STEP, _LOSSES = "storybooth_recipe", "storybooth_step", "storybooth_losses"
-
-Recipe = Mapping[str, Any]
-"""All that determines a run's result: its settings, and fingerprints of models, images and captions. Plain values."""
 
 
 class TrainedLora(NamedTuple):

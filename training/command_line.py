@@ -1,0 +1,139 @@
+"""Training outside the canvas: in one process, or in as many as accelerate starts on this machine and others."""
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+from tqdm import tqdm
+
+from ..files import file_name
+from ..fingerprint import fingerprint
+from .checkpoint import open_checkpoint, open_vae
+from .encoders import Encoders
+from .existing import continue_from
+from .images import to_tensor
+from .job import Job, read_job, settings_of
+from .loop import Processes, Trainer
+from .lora import add_lora
+from .loss import DTYPES, automatic_precision
+from .recipe import make_recipe
+from .run import train_lora
+from .run_files import RunFiles
+from .subject import read_subject
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says. Foreseeable trouble is told in words, and makes the exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C, and what ends jobs on clusters
+        signal.signal(number, stop)
+    try:
+        path = run(*read_job(arguments), stop)
+    except (ValueError, OSError, FloatingPointError, torch.cuda.OutOfMemoryError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What was learned so far is kept: the same command goes on from there.")
+    if PartialState().is_main_process:
+        print(path)
+    PartialState().destroy_process_group()
+
+
+class Stop:
+    """Ends a training when a signal asks it to: between two steps, and at once where it asks again or none is done."""
+
+    def __init__(self) -> None:
+        self._asked = self._training = False
+
+    def __call__(self, *_: object) -> None:
+        if self._asked or not self._training:
+            raise KeyboardInterrupt
+        self._asked = True
+        logging.info("Stopping after this step.")
+
+    def between_steps(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for."""
+        self._training = True
+        if self._asked:
+            raise KeyboardInterrupt
+
+
+def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
+    """Train as `job` and the settings in `values` say, or find what an identical run has trained; return the file.
+
+    Raises ValueError and OSError naming the setting that does not fit, and what `train_lora` raises.
+    """
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    device, quiet = state.device, not state.is_main_process
+    precision = automatic_precision(device) if job.precision == "auto" else job.precision
+    settings = settings_of(values, precision)
+    name = file_name(job.lora_name, "lora_name")
+    photos, captions = _photos("images", job.images, job.instance_prompt)
+    class_photos, _ = _photos("class_images", job.class_images, job.class_prompt) if job.class_images else ([], [])
+    start = _path(job.continue_from)
+
+    checkpoint = open_checkpoint(_path(job.model))
+    unet = checkpoint.unet(DTYPES[precision])
+    vae = open_vae(_path(job.vae)) if job.vae else checkpoint.vae()
+    encoders = Encoders(*checkpoint.text_encoders(_path(job.tokenizer)), vae)
+    clip = [*_weights(encoders.clip_l), *_weights(encoders.clip_g)]
+    models = {"model": fingerprint(_weights(unet)), "clip": fingerprint(clip), "vae": fingerprint(_weights(vae))}
+    recipe = make_recipe(settings, models, photos, captions, class_photos, job.class_prompt, start)
+    files = RunFiles(_path(job.loras) / name, _path(job.states), recipe)
+    if files.find_finished() is not None:
+        logging.info("This very run is finished; nothing is trained again.")
+        return files.path
+
+    every_photo, every_caption = photos + class_photos, captions + [job.class_prompt] * len(class_photos)
+    encoders.to(device)
+    encoded = encoders.examples(every_photo, every_caption, settings)
+    examples = list(tqdm(encoded, desc="Encoding images", total=len(every_photo), disable=quiet))
+    del checkpoint, encoders, vae, encoded  # training needs the memory
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+    if state.num_processes > 1 and not quiet:
+        logging.info("Training on %d processes.", state.num_processes)
+    unet.to(device)
+    if job.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    add_lora(unet, settings)
+    if start:
+        continue_from(unet, start, settings)
+    processes = Processes(state.process_index, state.num_processes, lambda tensor: reduce(tensor, "sum"))
+    own, of_class = examples[: len(photos)], examples[len(photos) :]
+    trainer = Trainer(unet, own, settings, device, of_class, processes)
+    with tqdm(total=settings.steps, desc="Training LoRA", disable=quiet) as bar:
+
+        def show(step: int, loss: float, trouble: str) -> None:
+            if bar.n == 0:  # a run that goes on did its earlier steps at another time
+                bar.initial = bar.n = step - 1
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            bar.update()
+            stop.between_steps()
+
+        train_lora(trainer, files, job.checkpoint_every, show)
+    return files.path
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def _photos(name: str, folder: str, caption: str) -> tuple[list[torch.Tensor], list[str]]:
+    """The photos of a folder as the node gets them, and their captions. Raises ValueError naming the setting `name`."""
+    try:
+        subject = read_subject(Path(folder).expanduser(), caption)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    return [to_tensor(image) for image, _ in subject], [caption for _, caption in subject]
+
+
+def _weights(network: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return sorted(network.state_dict().items())

@@ -1,0 +1,112 @@
+"""What the command line is told: a config file and words on the line, under the names that the node's widgets have."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .settings import Options, Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run from photos to file. Paths are relative to the working folder; an empty one is none.
+
+    `model`: an SDXL checkpoint file or a diffusers folder. `images`: a folder of photos, with captions as Load Subject
+    Images reads them; `class_images` likewise, but all with `class_prompt`. The LoRA lands in `loras` as `lora_name`.
+    Every process must see `states`. `precision`: auto, bf16, fp16 or fp32.
+    """
+
+    model: str
+    images: str
+    lora_name: str
+    loras: str = "loras"
+    states: str = "states"
+    vae: str = ""
+    tokenizer: str = ""
+    instance_prompt: str = "a blue sks plush"
+    class_images: str = ""
+    class_prompt: str = "a plush"
+    continue_from: str = ""
+    precision: str = "auto"
+    gradient_checkpointing: bool = True
+    checkpoint_every: int = 50
+
+
+def read_job(arguments: Sequence[str] | None = None) -> tuple[Job, dict[str, Any]]:
+    """The job, and the values for `Settings` and `Options` that were given, from `--config` and the words after it.
+
+    Raises ValueError naming a key that is unknown, missing or has another kind of value than it must have.
+    """
+    kinds = _kinds()
+    parser = argparse.ArgumentParser(
+        prog="train_lora.py",
+        description="Train a DreamBooth LoRA of SDXL without ComfyUI. Alone, or on several processes by accelerate.",
+        epilog="All names are those of the node's widgets and of LoRA Training Options; the line wins over the file.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON with the names below")
+    for name, kind in kinds.items():
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": kind.__name__}
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, **how)
+    given = vars(parser.parse_args(arguments))
+    config = given.pop("config", None)
+    values = {**(_read(config) if config else {}), **given}
+    for name in values:
+        if name not in kinds:
+            near = get_close_matches(name, kinds, 1)
+            raise ValueError(f"{name}: there is no such setting.{f' Is it {near[0]}?' if near else ' See --help.'}")
+    values = {name: _converted(name, value, kinds[name]) for name, value in values.items()}
+    for field in fields(Job):
+        if field.default is MISSING and not values.get(field.name):
+            raise ValueError(f"{field.name}: missing. Put it into the config file, or say --{field.name}.")
+    own = {field.name for field in fields(Job)}
+    job = Job(**{name: value for name, value in values.items() if name in own})
+    return job, {name: value for name, value in values.items() if name not in own}
+
+
+def settings_of(values: Mapping[str, Any], precision: str) -> Settings:
+    """`Settings` from a flat mapping, as a recipe is one. Raises ValueError naming what is out of range."""
+    of_options = {field.name for field in fields(Options)}
+    options = Options(**{name: value for name, value in values.items() if name in of_options})
+    others = {name: value for name, value in values.items() if name not in of_options}
+    return Settings(**others, precision=precision, options=options)
+
+
+def _kinds() -> dict[str, type]:
+    """The kind of value of every setting, by that of its default."""
+    kinds = {field.name: str for field in fields(Job)}
+    for holder in (Job, Settings, Options):
+        kinds |= {f.name: type(f.default) for f in fields(holder) if f.default is not MISSING}
+    kinds["precision"] = str
+    return kinds
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))  # of which JSON is a part
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"--config: {path} cannot be read ({error}).") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise ValueError(f"--config: {path} holds no settings, expected lines such as `steps: 1450`.")
+    return values
+
+
+def _converted(name: str, value: Any, kind: type) -> Any:
+    """`value` as `kind`. Numbers may be text: what comes from the line is, and YAML takes 1e-4 for text."""
+    number = isinstance(value, int | float | str) and not isinstance(value, bool)
+    try:
+        if kind in (bool, str) and isinstance(value, kind):
+            return value
+        if kind is float and number:
+            return float(value)
+        if kind is int and number and int(value) == float(value):
+            return int(value)
+    except (ValueError, OverflowError):
+        pass
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    raise ValueError(f"{name}: got {value!r}, expected {words[kind]}.")

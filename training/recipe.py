@@ -1,0 +1,46 @@
+"""All that determines a run's result, as plain values: what its files carry, and what finds them again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ..fingerprint import fingerprint
+from .settings import Settings
+
+Recipe = Mapping[str, Any]
+"""A run's settings, and fingerprints of models, images and captions."""
+
+
+def make_recipe(
+    settings: Settings,
+    models: Mapping[str, str],
+    photos: Sequence[torch.Tensor],
+    captions: Sequence[str],
+    class_photos: Sequence[torch.Tensor] = (),
+    class_prompt: str = "",
+    continue_from: Path | None = None,
+) -> Recipe:
+    """The recipe of a run. `models`: fingerprints of model, clip and vae. Photos are (height, width, 3) in [0, 1].
+
+    Raises ValueError naming `continue_from` if that file cannot be read.
+    """
+    return {
+        **settings.recipe(),
+        **models,
+        "images": fingerprint(photos, samples=None),
+        "captions": fingerprint(captions),
+        **({"class_images": fingerprint([list(class_photos), class_prompt], None)} if class_photos else {}),
+        **({"continue_from": _of_file(continue_from)} if continue_from else {}),
+    }
+
+
+def _of_file(path: Path) -> str:
+    """A digest of a LoRA file by its tensors; its name and metadata do not count."""
+    try:
+        return fingerprint(sorted(safetensors.torch.load_file(path).items()), samples=None)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"continue_from: {path.name} cannot be read as a LoRA ({error}).") from error
