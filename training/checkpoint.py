@@ -150,12 +150,11 @@ def _fill(network: Network, weights: Weights) -> Network:
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:
-    try:
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"tokenizer: {folder} cannot be loaded ({error}). Name a folder with CLIP's vocab.json and merges.txt."
-        ) from error
+    # transformers makes one without words of a folder that has none, and says nothing.
+    for name in ("vocab.json", "merges.txt"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"tokenizer: {folder} has no {name}. Name a folder with CLIP's tokenizer.")
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def _comfyuis_tokenizer() -> Path:

@@ -236,7 +236,7 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
         train("--images", "nowhere")
     with pytest.raises(ValueError, match=r"lora_name: got '../toy'.*plain name"):
         train("--lora_name", "../toy")
-    with pytest.raises(ValueError, match=r"tokenizer: nowhere cannot be loaded"):
+    with pytest.raises(FileNotFoundError, match=r"tokenizer: nowhere has no vocab.json"):
         train("--tokenizer", "nowhere")
     Path("other.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ValueError, match=r"model: other.safetensors cannot be read"):
