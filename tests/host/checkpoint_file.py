@@ -12,6 +12,7 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.sd
 import comfy.supported_models
+import folder_paths
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
@@ -88,7 +89,7 @@ def measure() -> dict:
         losses = [trainer.advance() for _ in range(SETTINGS.steps)]
         expected = lora_state_dict(unet)
 
-    os.environ["COMFYUI_PATH"] = sys.path[0]
+    os.environ["COMFYUI_PATH"] = folder_paths.base_path
     values = {"model": FOLDER / "sdxl.safetensors", "images": FOLDER / "photos", "lora_name": "toy"}
     values |= {"loras": FOLDER / "loras", "states": FOLDER / "states", **SETTINGS.recipe()}
     job, given = read_job([f"--{name}={value}" for name, value in values.items()])
