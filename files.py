@@ -2,6 +2,7 @@
 
 import os
 import time
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -11,8 +12,22 @@ from safetensors import SafetensorError
 
 SUFFIX = ".safetensors"
 _REFUSED = frozenset('<>:"|?*')
-_RESERVED = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))})
+_RESERVED = frozenset(
+    {
+        "CON",
+        "PRN",
+        "AUX",
+        "NUL",
+        "CONIN$",
+        "CONOUT$",
+        *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³"),
+    }
+)
+_UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp", "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Unicode's categories and directions of what ends a line, or lets a name read as another."""
+
 _MAX_BYTES = 180
+_MAX_FOLDERS = 8
 _LEFT_SECONDS = 3600
 
 
@@ -23,13 +38,14 @@ def file_name(name: str, socket: str) -> PurePosixPath:
     file system refuses.
     """
     parts = name.removesuffix(SUFFIX).replace("\\", "/").split("/")
-    for part in parts:
-        problem = _problem(part)
-        if problem:
-            raise ValueError(
-                f"{socket}: got {name[:100]!r}, in which {problem}. Expected a plain name, with folders if you like: "
-                "nupjuki, or characters/nupjuki."
-            )
+    problem = next(filter(None, map(_problem, parts)), "")
+    if not problem and len(parts) > _MAX_FOLDERS + 1:
+        problem = f"there are more than {_MAX_FOLDERS} folders"
+    if problem:
+        raise ValueError(
+            f"{socket}: got {name[:100]!r}, in which {problem}. Expected a plain name, with folders if you like: nupjuki, "
+            "or characters/nupjuki."
+        )
     return PurePosixPath(*parts[:-1], parts[-1] + SUFFIX)
 
 
@@ -37,11 +53,11 @@ def _problem(part: str) -> str:
     if not part:
         return "a name is empty (is it absolute?)"
     if part in (".", "..") or part != part.strip() or part.endswith("."):
-        return f"{part!r} is no name of a file or folder"
-    if any(c in _REFUSED or ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in part):
-        return f"{part[:100]!r} has a character that file systems refuse"
+        return f"{part[:100]!r} is no name of a file or folder"
+    if any(c in _REFUSED or {unicodedata.category(c), unicodedata.bidirectional(c)} & _UNSEEN for c in part):
+        return f"{part[:100]!r} has a character that does not belong in a name"
     if part.split(".")[0].strip().upper() in _RESERVED:
-        return f"{part!r} is reserved on Windows"
+        return f"{part[:100]!r} is reserved on Windows"
     if len(part.encode()) > _MAX_BYTES:
         return f"a name is longer than {_MAX_BYTES} bytes"
     return ""
@@ -61,7 +77,7 @@ def write_whole(path: Path, write: Callable[[Path], object], new: bool = False) 
     """Let `write` fill a temporary file beside `path`, then rename it: the file is there whole or not at all.
 
     What was there before stays where that fails, and in any case with `new`. Temporary files that a killed process
-    left in the folder an hour ago or earlier are removed.
+    left in the folder an hour ago or earlier are removed: younger ones may belong to another server that is at work.
 
     Raises OSError naming the file; FileExistsError where it is to be `new` and somebody else has made it meanwhile.
     """
@@ -73,6 +89,8 @@ def write_whole(path: Path, write: Callable[[Path], object], new: bool = False) 
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # a power cut must not leave a renamed but empty file
         if not (new and path.exists()):
             temporary.replace(path)
             return

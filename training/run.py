@@ -66,9 +66,11 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
         raise
     except BaseException:
         if writes and trainer.between_steps and trainer.step > 0:
-            if trainer.step > saved:
-                save_state()
-            files.save_unfinished(lora_state_dict(trainer.unet), trainer.losses)
+            try:
+                if trainer.step > saved:
+                    save_state()
+            finally:  # a LoRA may fit where the three times larger state does not
+                files.save_unfinished(lora_state_dict(trainer.unet), trainer.losses)
         raise
 
 

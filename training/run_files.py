@@ -52,10 +52,9 @@ class RunFiles:
         """
         if not self.path.exists():
             return None
-        metadata = _metadata(self.path)
-        made = json.loads(metadata.get(_RECIPE, "{}"))
+        made, losses = _made(self.path)
         if made == dict(self.recipe):
-            return TrainedLora(safetensors.torch.load_file(self.path), json.loads(metadata[_LOSSES]))
+            return TrainedLora(safetensors.torch.load_file(self.path), losses)
         differing = [name for name in {**self.recipe, **made} if made.get(name) != self.recipe.get(name)]
         reason = f"was trained with other {', '.join(differing)}" if made else "was not made by this trainer"
         if differing == ["steps"] and made["steps"] < self.recipe["steps"]:
@@ -68,11 +67,9 @@ class RunFiles:
         )
 
     def prepare(self) -> None:
-        """Make the folders, and remove what a killed process has left half written. Raises OSError."""
+        """Make the folders. Raises OSError."""
         prepare_folder(self.path.parent)
         prepare_folder(self.states)
-        for left in (*self.path.parent.glob(f".{glob.escape(self._name)}*.tmp"), *self.states.glob(".*.tmp")):
-            left.unlink()
 
     def latest_state(self) -> Path | None:
         """The state to go on from. Raises ValueError naming `steps` if the run has come further than it is asked to."""
@@ -93,16 +90,40 @@ class RunFiles:
         save_tensors(path, tensors, {**metadata, _RECIPE: json.dumps(dict(self.recipe), sort_keys=True)})
         for older, state in self._steps(self.states, f"{self._digest}.step").items():
             if older != step:
-                state.unlink()
+                state.unlink(missing_ok=True)
 
     def save_finished(self, tensors: dict[str, torch.Tensor], losses: list[float]) -> None:
-        """Save the finished LoRA. Raises OSError."""
-        if self.path.exists():  # of the same run with fewer steps, or find_finished had refused it
-            kept = self.path.with_name(f"{self._name}.step{int(_metadata(self.path)[_STEP]):06d}{SUFFIX}")
-            self.path.replace(kept)
-            logging.info("StoryBooth: the LoRA of fewer steps is kept as %s", kept)
-        self._save_lora(self.path, tensors, losses)
+        """Save the finished LoRA; one of the same run with fewer steps is kept beside it.
+
+        Raises OSError; FileExistsError, naming where it is saved instead, if another run has taken the name meanwhile.
+        """
+        kept = self._kept()
+        try:
+            if kept is not None:
+                self.path.replace(kept)
+                logging.info("StoryBooth: the LoRA of fewer steps is kept as %s", kept)
+            self._save_lora(self.path, tensors, losses, new=True)
+        except FileExistsError as error:
+            if _made(self.path)[0] != dict(self.recipe):  # else another server has done this very run
+                path = self.save_unfinished(tensors, losses)
+                raise FileExistsError(
+                    f"lora_name: another run has made {self.path.name} meanwhile, and it stays as it is. This run is "
+                    f"finished and saved as {path.name}: load it with Load LoRA, or rename it."
+                ) from error
+        except OSError:
+            if kept is not None and not self.path.exists():
+                kept.replace(self.path)
+            raise
         self._remove_unfinished()
+
+    def _kept(self) -> Path | None:
+        """Where a LoRA of the same run with fewer steps that is in `path` now is to stay; None if there is none."""
+        made, losses = _made(self.path)
+        if {**made, "steps": 0} != {**self.recipe, "steps": 0} or len(losses) >= self.recipe["steps"]:
+            return None
+        stem = f"{self._name}.step{len(losses):06d}"
+        kept = self.path.with_name(stem + SUFFIX)
+        return self.path.with_name(f"{stem}.{self._digest}{SUFFIX}") if kept.exists() else kept
 
     def save_unfinished(self, tensors: dict[str, torch.Tensor], losses: list[float]) -> Path:
         """Save what a stopped run has learned as a LoRA of its own, and return its path. Raises OSError."""
@@ -121,7 +142,7 @@ class RunFiles:
         lasting = {name: value for name, value in self.recipe.items() if name != "steps"}
         return sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:8]
 
-    def _save_lora(self, path: Path, tensors: dict[str, torch.Tensor], losses: list[float]) -> None:
+    def _save_lora(self, path: Path, tensors: dict[str, torch.Tensor], losses: list[float], new: bool = False) -> None:
         rank = self.recipe["rank"]
         metadata = {
             "ss_network_module": "networks.lora",
@@ -134,12 +155,12 @@ class RunFiles:
             _STEP: str(len(losses)),
             _LOSSES: json.dumps(losses),
         }
-        save_tensors(path, tensors, metadata)
+        save_tensors(path, tensors, metadata, new)
 
     def _remove_unfinished(self, but: Path | None = None) -> None:
         for path in self._steps(self.path.parent, f"{self._name}.{self._digest}.step").values():
             if path != but:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     @staticmethod
     def _steps(folder: Path, stem: str) -> dict[int, Path]:
@@ -150,9 +171,14 @@ class RunFiles:
         return {int(step): path for step, path in found.items() if step.isdigit()}
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _made(path: Path) -> tuple[Recipe, list[float]]:
+    """The recipe and the losses that a LoRA of this trainer holds; both empty for any other file, and for none."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            return file.metadata() or {}
-    except (OSError, safetensors.SafetensorError):
-        return {}
+            metadata = file.metadata() or {}
+        recipe, losses = json.loads(metadata[_RECIPE]), json.loads(metadata[_LOSSES])
+        if isinstance(recipe["steps"], int) and len(losses) == int(metadata[_STEP]):
+            return recipe, losses
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        pass
+    return {}, []

@@ -1,7 +1,6 @@
 """safetensors files whose bytes follow from their content alone."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,20 +10,16 @@ import torch
 from ..files import write_whole
 
 
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to `path`, whole and on the disk itself, or not at all.
+def save_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], new: bool = False
+) -> None:
+    """Write tensors and metadata to `path`, whole or not at all.
 
-    Raises OSError naming the file if it cannot be written; what was there before stays.
+    Raises OSError naming the file if it cannot be written; what was there before stays. With `new` that is in any case
+    so: FileExistsError where there is a file.
     """
     data = to_bytes(tensors, metadata)
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # a power cut must not leave a renamed but empty file
-
-    write_whole(path, write)
+    write_whole(path, lambda temporary: temporary.write_bytes(data), new)
 
 
 def to_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:

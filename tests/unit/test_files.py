@@ -18,6 +18,8 @@ from storybooth.files import file_name, prepare_folder, write_whole
         ("characters\\nupjuki", "characters/nupjuki.safetensors"),
         ("v1.5 (눕죽이)", "v1.5 (눕죽이).safetensors"),
         ("console", "console.safetensors"),
+        ("\uff0e\uff0e/a\uff0fb", "\uff0e\uff0e/a\uff0fb.safetensors"),  # full-width dots and slashes are letters
+        ("👩‍🚀/" * 8 + "é", "👩‍🚀/" * 8 + "é.safetensors"),
     ],
 )
 def test_good_names(name, path):
@@ -29,7 +31,8 @@ def test_good_names(name, path):
     [
         *("", " ", ".", "..", ".safetensors", "/etc/passwd", "\\\\server\\share", "C:/loras/x", "../x", "a/../../x"),
         *("a//b", "a/", "a/./b", "what?", "a*", "<x>", 'say "x"', "a|b", "a\nb", "a\0b", "trailing.", "trailing /x"),
-        *("CON", "a/nul.txt", "com1", "x" * 181, "눕" * 61, "\ud800"),
+        *("CON", "a/nul.txt", "com1", "COM¹", "lpt³.x", "conin$", "x" * 181, "눕" * 61, "\ud800", "a/" * 9 + "b"),
+        *("\u202egnp.exe", "a\u2066b", "a\x9bb", "a\u2028b"),
     ],
 )
 def test_bad_names_are_refused_by_the_socket_they_came_through(name):

@@ -1,6 +1,8 @@
 """Runs and their files: what is saved when, what goes on from where, what is found again, what is never overwritten."""
 
 import json
+import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -183,7 +185,20 @@ def test_an_existing_file_of_another_run_is_refused_and_says_what_differs(start,
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"no safetensors", safetensors.torch.save({"x": torch.zeros(1)})])
+def with_metadata(recipe, losses="[]", step="0"):
+    told = {"storybooth_recipe": recipe, "storybooth_losses": losses, "storybooth_step": step}
+    return safetensors.torch.save({"x": torch.zeros(1)}, told)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"no safetensors", safetensors.torch.save({"x": torch.zeros(1)})),
+        *map(with_metadata, ("", "[]", "null", "{}", '{"steps": "5"}', "[" * 100_000, "{")),
+        with_metadata('{"steps": 5}', losses="5"),
+        with_metadata('{"steps": 5}', step="x"),
+    ],
+)
 def test_a_foreign_file_is_refused(path, files, content):
     path.parent.mkdir()
     path.write_bytes(content)
@@ -201,14 +216,66 @@ def test_a_damaged_state_is_named(start, states, content):
         start()
 
 
-def test_what_a_killed_process_left_half_written_goes_away(start, path, states):
+def test_what_a_killed_process_left_half_written_goes_away_unless_another_may_be_writing_it(start, path, states):
     with pytest.raises(CancelError):
         start(cancel_at=3)
     (state,) = states.iterdir()
-    state.with_name(f".{state.name}.123.tmp").write_bytes(b"half")
-    path.with_name(".toy.safetensors.123.tmp").write_bytes(b"half")
+    old = [state.with_name(f".{state.name}.123.tmp"), path.with_name(".toy.safetensors.123.tmp")]
+    young = [left.with_name(left.name.replace("123", "456")) for left in old]
+    for left in (*old, *young):
+        left.write_bytes(b"half")
+    for left in old:
+        os.utime(left, (time.time() - 3700,) * 2)
     start()
-    assert names(path.parent) == ["toy.safetensors"] and len(names(states)) == 1
+    assert names(path.parent) == [young[1].name, "toy.safetensors"]
+    assert names(states)[0] == young[0].name and len(names(states)) == 2
+
+
+def test_another_run_that_takes_the_name_meanwhile_keeps_it(start, path, files):
+    other = replace(SETTINGS, seed=7)
+    start(other)
+    theirs = path.read_bytes()
+    path.unlink()
+
+    def take(number, trouble):
+        if number == 5:
+            path.write_bytes(theirs)
+
+    with pytest.raises(
+        FileExistsError, match=r"lora_name: .* made toy.safetensors meanwhile.* saved as toy\..*rename"
+    ) as e:
+        start(on_step=take)
+    assert path.read_bytes() == theirs
+    (ours,) = [path.with_name(name) for name in names(path.parent) if name in str(e.value) and name != path.name]
+    assert json.loads(metadata(ours)["storybooth_recipe"]) == files().recipe
+    assert json.loads(metadata(ours)["storybooth_step"]) == 5
+
+
+def test_another_server_that_does_the_same_run_meets_no_error(start, path):
+    start()
+    theirs = path.read_bytes()
+    path.unlink()
+    more = replace(SETTINGS, steps=8)
+
+    def finish(number, trouble):
+        if number == 7:
+            path.write_bytes(theirs)
+
+    trained = start(more, on_step=finish)
+    assert len(trained.losses) == 8
+    assert names(path.parent) == ["toy.safetensors", "toy.step000005.safetensors"]
+    longer = path.read_bytes()
+    path.unlink()
+    start(more, on_step=lambda number, trouble: None)
+    assert path.read_bytes() == longer
+
+
+def test_a_kept_lora_is_never_replaced_by_that_of_another_run(start, path, states):
+    start()
+    path.with_name("toy.step000005.safetensors").write_bytes(b"somebody's")
+    start(replace(SETTINGS, steps=8))
+    assert path.with_name("toy.step000005.safetensors").read_bytes() == b"somebody's"
+    assert len(names(path.parent)) == 3
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint_as_a_lora(start, path, states, examples):
@@ -263,6 +330,24 @@ def test_a_disk_that_stays_full_says_so_and_keeps_the_last_checkpoint(start, sta
     seen = []
     start(on_step=lambda number, trouble: seen.append(number))
     assert seen == [3, 4, 5]
+
+
+def test_a_disk_that_fills_up_leaves_the_lora_of_fewer_steps_in_its_place(start, path, full_disk):
+    start()
+    shorter = path.read_bytes()
+    with pytest.raises(OSError, match=r"toy\.safetensors cannot be written|toy\..*cannot be written"), full_disk(4096):
+        start(replace(SETTINGS, steps=6))
+    assert names(path.parent) == ["toy.safetensors"] and path.read_bytes() == shorter
+
+
+def test_cancel_saves_the_lora_where_the_larger_state_does_not_fit(start, path, states, full_disk):
+    start(replace(SETTINGS, steps=1, seed=7))
+    size = path.stat().st_size
+    path.unlink()
+    with pytest.raises(OSError, match=r"step000003.safetensors cannot be written"), full_disk(size * 3 // 2):
+        start(cancel_at=3, every=50)
+    assert steps_in(path.parent) == [3]
+    assert names(states) == [name for name in names(states) if "step000001" in name]
 
 
 @pytest.mark.parametrize("folder", ["loras", "states"])
