@@ -43,8 +43,8 @@ def file_name(name: str, socket: str) -> PurePosixPath:
         problem = f"there are more than {_MAX_FOLDERS} folders"
     if problem:
         raise ValueError(
-            f"{socket}: got {name[:100]!r}, in which {problem}. Expected a plain name, with folders if you like: nupjuki, "
-            "or characters/nupjuki."
+            f"{socket}: got {name[:100]!r}, in which {problem}. Expected a plain name, with folders if you like: "
+            "nupjuki, or characters/nupjuki."
         )
     return PurePosixPath(*parts[:-1], parts[-1] + SUFFIX)
 

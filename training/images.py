@@ -11,6 +11,9 @@ from PIL import Image, ImageOps
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 MIN_SIDE = 32
 
+_FORMATS = tuple({Image.registered_extensions().get(suffix) for suffix in SUFFIXES} - {None})
+"""What files of these names may hold. Pillow knows more: it would hand a PostScript file to Ghostscript."""
+
 
 @dataclass(frozen=True)
 class TrainingImage:
@@ -27,14 +30,14 @@ def open_photo(path: Path) -> Image.Image:
     Raises ValueError naming the file if it cannot be read, or is shorter than MIN_SIDE pixels on a side.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=_FORMATS) as file:
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
                 image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
             if image.has_transparency_data:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             image = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of damaged files decoders raise almost anything
         raise ValueError(f"{path.name} cannot be read as an image ({error}). Repair it or take it out.") from error
     if min(image.size) < MIN_SIDE:
         width, height = image.size

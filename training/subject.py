@@ -2,7 +2,7 @@
 
 import json
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
@@ -41,7 +41,7 @@ def read_subject(folder: Path, default_caption: str) -> list[tuple[Image.Image, 
     files = image_files(folder)
     if not files:
         raise ValueError(f"{folder.name!r} holds no images. Put your photos ({', '.join(sorted(SUFFIXES))}) into it.")
-    captions = _read_metadata(folder)
+    captions = _read_metadata(folder, {file.name for file in files})
     return [
         (open_photo(file), captions.get(file.name) or _read_caption(file.with_suffix(".txt")) or default_caption)
         for file in files
@@ -59,31 +59,30 @@ def _read_caption(path: Path) -> str:
     return _read_text(path).strip() if path.is_file() else ""
 
 
-def _read_metadata(folder: Path) -> dict[str, str]:
+def _read_metadata(folder: Path, images: set[str]) -> dict[str, str]:
     path = folder / METADATA
     if not path.is_file():
         return {}
     captions: dict[str, str] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{METADATA}, line {number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is not JSON ({error.msg}): {line.strip()[:80]!r}. Correct the line.") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where} is not JSON ({error}): {line.strip()[:80]!r}. Correct the line.") from error
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("file_name", "text")):
             raise ValueError(
                 f'{where}: got {line.strip()[:80]!r}, expected {{"file_name": "photo.jpg", "text": "its caption"}}.'
             )
         name = row["file_name"]
-        if PurePosixPath(name).name != name or "\\" in name:
-            raise ValueError(f"{where}: file_name {name!r} is not a plain name of an image beside {METADATA}.")
         if name in captions:
             raise ValueError(f"{where}: {name!r} already has a caption further up. Keep one of the two lines.")
-        if not (folder / name).is_file():
+        if name not in images:
             raise FileNotFoundError(
-                f"{where}: there is no file {name!r} in {folder.name!r}. Correct or remove the line."
+                f"{where}: there is no image {name[:100]!r} beside {METADATA}. Correct or remove the line; images are "
+                f"{', '.join(sorted(SUFFIXES))}."
             )
         captions[name] = row["text"].strip()
     return captions

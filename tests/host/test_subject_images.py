@@ -101,6 +101,6 @@ def test_bad_files_are_named(comfy, folder):
     (folder / "metadata.jsonl").write_text('{"file_name": "good.png", "text": "x"}\nnot json\n')
     assert "metadata.jsonl, line 2 is not JSON" in failure(comfy, folder.name)
     (folder / "metadata.jsonl").write_text('{"file_name": "gone.png", "text": "x"}\n')
-    assert "line 1: there is no file 'gone.png'" in failure(comfy, folder.name)
+    assert "line 1: there is no image 'gone.png'" in failure(comfy, folder.name)
     (folder / "metadata.jsonl").unlink()
     assert len(load(comfy, folder.name)[0]) == 1

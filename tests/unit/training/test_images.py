@@ -1,5 +1,7 @@
 """Photos in every form that cameras and programs write them, and SDXL's micro-conditioning."""
 
+import struct
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,39 @@ def test_a_broken_image_is_named(tmp_path):
     for name in ("broken.png", "text.jpg"):
         with pytest.raises(ValueError, match=rf"{name}.*cannot be read"):
             open_photo(tmp_path / name)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp", "tif", "avif"])
+def test_damaged_images_of_every_kind_are_named(tmp_path, suffix):
+    path = tmp_path / f"photo.{suffix}"
+    halves().save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for at in rng.integers(min(len(damaged), 300), size=5):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            open_photo(path)
+        except ValueError as error:
+            assert path.name in str(error)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "PPM", "TGA"])
+def test_formats_that_the_name_does_not_promise_are_not_opened(tmp_path, kind):
+    halves().save(tmp_path / "photo.png", kind)
+    with pytest.raises(ValueError, match=r"photo.png cannot be read as an image"):
+        open_photo(tmp_path / "photo.png")
+
+
+def test_an_image_that_would_fill_the_memory_is_named(tmp_path):
+    halves().save(tmp_path / "bomb.bmp")
+    header = bytearray((tmp_path / "bomb.bmp").read_bytes())
+    header[18:26] = struct.pack("<ii", 20_000, 20_000)  # width and height
+    (tmp_path / "bomb.bmp").write_bytes(header)
+    with pytest.raises(ValueError, match=r"bomb.bmp cannot be read as an image \(.*pixels"):
+        open_photo(tmp_path / "bomb.png")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (31, 64)])

@@ -44,10 +44,15 @@ def test_an_empty_caption_is_none(folder):
         ('["a.png", "text"]', "expected"),
         ('{"file_name": "a.png"}', "expected"),
         ('{"file_name": "a.png", "text": 3}', "expected"),
-        ('{"file_name": "nowhere.png", "text": "x"}', "no file 'nowhere.png'"),
-        ('{"file_name": "../toy/a.png", "text": "x"}', "not a plain name"),
-        ('{"file_name": "..\\\\toy\\\\a.png", "text": "x"}', "not a plain name"),
-        ('{"file_name": "", "text": "x"}', "not a plain name|no file"),
+        ('{"file_name": "nowhere.png", "text": "x"}', "no image 'nowhere.png'.*remove the line"),
+        ('{"file_name": "../toy/a.png", "text": "x"}', "no image '../toy/a.png'"),
+        ('{"file_name": "..\\\\toy\\\\a.png", "text": "x"}', "no image"),
+        ('{"file_name": "/etc/passwd", "text": "x"}', "no image"),
+        ('{"file_name": "metadata.jsonl", "text": "x"}', "no image"),
+        ('{"file_name": "", "text": "x"}', "no image ''"),
+        ('{"file_name": "a.png\\u0000", "text": "x"}', "no image"),
+        ('{"file_name": "' + "x" * 5000 + '.png", "text": "x"}', "no image 'x{100}' "),
+        ("[" * 100_000, "is not JSON .*'\\[{80}'"),
         ('{"file_name": "b.png", "text": "x"}', "already has a caption"),
     ],
 )
@@ -55,6 +60,11 @@ def test_a_bad_line_of_metadata_is_named_by_its_number(folder, line, message):
     (folder / "metadata.jsonl").write_text('{"file_name": "b.png", "text": "good"}\n' + line)
     with pytest.raises((ValueError, FileNotFoundError), match=f"metadata.jsonl, line 2.*{message}"):
         captions(folder)
+
+
+def test_a_caption_may_hold_what_unicode_calls_a_line_separator(folder):
+    (folder / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "one\u2028two"}\r\n', encoding="utf-8")
+    assert captions(folder)[0] == "one\u2028two"
 
 
 def test_captions_that_are_not_utf8_are_named(folder):
