@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..comic.page import CAPTION_PLACES, layout_page
 from ..training.images import to_pil, to_tensor
 from . import folders  # noqa: F401 (registers models/fonts)
+from .checks import require_kind
 from .sockets import EncodedStoryboard, StoryboardSocket
 
 
@@ -81,6 +82,8 @@ class ComicPage(io.ComfyNode):
         caption_size: int,
         font: str,
     ) -> io.NodeOutput:
+        require_kind("images", images, torch.Tensor, "Story Panel Sampler")
+        require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
         captions = [panel.caption for panel in storyboard.panels if not panel.hidden]
         page = layout_page(
             [to_pil(image[..., :3]) for image in images],

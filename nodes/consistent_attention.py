@@ -1,12 +1,14 @@
 """Consistent Self-Attention Patch: makes any sampler read an identity bank."""
 
+from typing import Any
+
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..consistency.bank import IdentityBank
 from ..consistency.reader import BankReader
 from ..consistency.schedule import Schedule
-from .checks import require_sdxl
+from .checks import require_kind, require_sdxl
 from .patching import with_phase
 from .sockets import IdentityBankSocket
 from .unet import network_of
@@ -26,7 +28,10 @@ class ConsistentAttention(io.ComfyNode):
             "Works with any sampler.",
             inputs=[
                 io.Model.Input(
-                    "model", display_name="model", tooltip="The model that wrote the bank, with the same LoRA."
+                    "model",
+                    display_name="model",
+                    lazy=True,  # the bank's writer says first whether there is anything to train for
+                    tooltip="The model that wrote the bank, with the same LoRA.",
                 ),
                 IdentityBankSocket.Input(
                     "bank", display_name="bank", tooltip="From Identity Bank Writer or Load Identity Bank."
@@ -43,8 +48,13 @@ class ConsistentAttention(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, model: ModelPatcher | None, **_: Any) -> list[str]:
+        return ["model"] if model is None else []
+
+    @classmethod
     def execute(cls, model: ModelPatcher, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
         require_sdxl(model)
+        require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
         require_same_network(model, bank)
         reader = BankReader(bank, Schedule(**schedule))
         if reader.schedule.never_acts(bank.recipe.steps):

@@ -1,6 +1,7 @@
 """Save Identity Bank and Load Identity Bank: a bank as one safetensors file in models/identity_banks."""
 
 from pathlib import Path
+from textwrap import shorten
 
 import folder_paths
 import torch
@@ -9,6 +10,7 @@ from comfy_api.latest import io
 from ..consistency import bank_file
 from ..consistency.bank import IdentityBank
 from ..files import file_name, prepare_folder
+from .checks import require_kind
 from .folders import IDENTITY_BANKS
 from .previews import shown
 from .progress import show_text
@@ -40,6 +42,7 @@ class SaveIdentityBank(io.ComfyNode):
 
     @classmethod
     def execute(cls, bank: IdentityBank, name: str) -> io.NodeOutput:
+        require_kind("bank", bank, IdentityBank, "Identity Bank Writer")
         path = Path(folder_paths.get_folder_paths(IDENTITY_BANKS)[0], file_name(name, "name"))
         if not path.exists():
             prepare_folder(path.parent)
@@ -91,6 +94,14 @@ class LoadIdentityBank(io.ComfyNode):
         return io.NodeOutput(bank, ui=shown(bank))
 
     @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        """Answer for a file that is not there, before anything runs: ComfyUI would not say what to do."""
+        try:
+            return name is None or bool(_path_of(name))  # None: it comes from another node
+        except FileNotFoundError as error:
+            return str(error)
+
+    @classmethod
     def fingerprint_inputs(cls, name: str) -> int:
         return _path_of(name).stat().st_mtime_ns
 
@@ -101,6 +112,7 @@ def _path_of(name: str) -> Path:
     path = folder_paths.get_full_path(IDENTITY_BANKS, name) if name in listed else None
     if path is None:
         raise FileNotFoundError(
-            f"name: there is no '{name[:200]}' in models/identity_banks. There are: {', '.join(listed) or 'none yet'}."
+            f"name: there is no {str(name)[:100]!r} in models/identity_banks. Press R, or write it with Save Identity "
+            f"Bank. There are: {shorten(', '.join(listed), 1000) or 'none yet'}."
         )
     return Path(path)

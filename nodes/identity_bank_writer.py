@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import Any
 
 import comfy.model_management
 import latent_preview
@@ -12,7 +13,7 @@ from comfy_api.latest import io
 from ..consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
 from ..consistency.schedule import Schedule
 from ..consistency.writer import BankWriter
-from .checks import require_multiple_of_8, require_option, require_sdxl, require_text_for
+from .checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
 from .keys import conditioning_key, patches_key
 from .patching import with_phase
 from .previews import rough_pictures
@@ -39,7 +40,10 @@ class IdentityBankWriter(io.ComfyNode):
             "so that every panel can look at them.",
             inputs=[
                 io.Model.Input(
-                    "model", display_name="model", tooltip="An SDXL model, usually with your character's LoRA in it."
+                    "model",
+                    display_name="model",
+                    lazy=True,
+                    tooltip="An SDXL model, usually with your character's LoRA in it.",
                 ),
                 StoryboardSocket.Input(
                     "storyboard", display_name="storyboard", tooltip="Its [id] lines become the identity images."
@@ -83,6 +87,12 @@ class IdentityBankWriter(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, model: ModelPatcher | None, storyboard: EncodedStoryboard, **_: Any) -> list[str]:
+        """Look at the storyboard first: no hours of training for a story that has nothing to write."""
+        _identity_lines(storyboard)
+        return ["model"] if model is None else []
+
+    @classmethod
     def execute(
         cls,
         model: ModelPatcher,
@@ -100,18 +110,12 @@ class IdentityBankWriter(io.ComfyNode):
     ) -> io.NodeOutput:
         require_sdxl(model)
         require_text_for(model, storyboard)
-        require_multiple_of_8(width=width, height=height)
+        require_sampling(width, height, steps, cfg)
         require_option("sampler_name", sampler_name, SAMPLERS)
         require_option("scheduler", scheduler, SCHEDULERS)
         require_option("storage", storage, STORAGES)
         require_option("bank_dtype", bank_dtype, list(DTYPES))
-        identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
-        if not identities:
-            raise ValueError(
-                "storyboard: it has no [id] line and no line that could serve as one (all are [plain] or [NC]), so "
-                "there is nothing to write. Put [id] before one or more lines that show your character."
-            )
-
+        identities = _identity_lines(storyboard)
         weights, lora = network_of(model)
         recipe = Recipe(
             model=weights,
@@ -140,6 +144,18 @@ class IdentityBankWriter(io.ComfyNode):
         else:
             show_text("Found the bank that was written before from the same inputs.", cls.hidden.unique_id)
         return io.NodeOutput(bank, {"samples": bank.latents})
+
+
+def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
+    """The places of the [id] lines. ValueError where there are none."""
+    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
+    identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
+    if not identities:
+        raise ValueError(
+            "storyboard: it has no [id] line and no line that could serve as one (all are [plain] or [NC]), so there "
+            "is nothing to write. Put [id] before one or more lines that show your character."
+        )
+    return identities
 
 
 def _announce(recipe: Recipe, geometry: Geometry, node_id: str) -> None:

@@ -16,7 +16,8 @@ from comfy_api.latest import io
 from ..files import file_name
 from ..training.settings import Settings, TargetLayers
 from ..training.timesteps import DISTRIBUTIONS
-from .checks import require_option, require_sdxl
+from .checks import require_kind, require_option, require_sdxl, require_sdxl_vae
+from .progress import show_text
 from .sockets import TrainingOptions, TrainingOptionsSocket
 from .trainer_progress import Progress, counter
 
@@ -255,11 +256,14 @@ class LoraTrainer(io.ComfyNode):
         from .trainer_weights import require_plain_weights, training_unet
 
         require_sdxl(model)
+        require_kind("clip", clip, comfy.sd.CLIP, "Load Checkpoint")
+        require_sdxl_vae(vae)
         inputs.require_epsilon(model)
         require_plain_weights(model)
         require_option("precision", precision, PRECISIONS)
+        extra = TrainingOptions() if options is None else options
+        require_kind("options", extra, TrainingOptions, "LoRA Training Options")
         device = model.load_device
-        extra = options or TrainingOptions()
         precision = automatic_precision(device) if precision == "auto" else precision
         settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
@@ -279,8 +283,8 @@ class LoraTrainer(io.ComfyNode):
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
         files = RunFiles(path, states, recipe)
         trained = files.find_finished()
+        node_id = cls.hidden.unique_id
         if trained is None:
-            node_id = cls.hidden.unique_id
             every_photo, every_text = photos + class_photos, texts + [extra.class_prompt] * len(class_photos)
             show = counter(len(every_photo), node_id)
             examples = inputs.encode_examples(model, clip, vae, every_photo, every_text, settings, show)
@@ -299,6 +303,7 @@ class LoraTrainer(io.ComfyNode):
                     trainer = Trainer(unet, examples[: len(photos)], settings, device, of_class)
                     with Progress(settings.steps, node_id) as progress:
                         trained = train_lora(trainer, files, checkpoint_every, progress.step)
+                show_text(f"Saved {path}", node_id)
             except BaseException as error:
                 # ComfyUI holds on to the error, the error to its frames, and these to the UNet.
                 traceback.clear_frames(error.__traceback__)
@@ -312,6 +317,7 @@ class LoraTrainer(io.ComfyNode):
                 unet = trainer = None
                 comfy.model_management.soft_empty_cache()
         else:
+            show_text(f"Trained before: {path}", node_id)
             logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
         return io.NodeOutput(patched, trained.tensors, {"loss": trained.losses}, str(Path(name)))

@@ -8,7 +8,14 @@ from comfy_api.latest import io
 
 from ..comic.storyboard import Panel
 from ..consistency.bank import IdentityBank
-from .checks import require_multiple_of_8, require_option, require_sdxl, require_sdxl_vae, require_text_for
+from .checks import (
+    require_kind,
+    require_option,
+    require_sampling,
+    require_sdxl,
+    require_sdxl_vae,
+    require_text_for,
+)
 from .panel_drawing import PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
@@ -92,7 +99,7 @@ class PanelSampler(io.ComfyNode):
         require_sdxl(model)
         require_sdxl_vae(vae)
         require_text_for(model, storyboard)
-        require_multiple_of_8(width=width, height=height)
+        require_sampling(width, height, steps, cfg)
         require_option("sampler_name", sampler_name, SAMPLERS)
         require_option("scheduler", scheduler, SCHEDULERS)
         require_option("seed_mode", seed_mode, SEED_MODES)
@@ -137,6 +144,7 @@ def _identity_latents(
     """
     if bank is None:
         return {}
+    require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
     identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
     asked = tuple((storyboard.panels[index].prompt, storyboard.panels[index].seed) for index in identities)
     recipe = bank.recipe

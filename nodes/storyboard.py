@@ -3,12 +3,14 @@
 from typing import Any
 
 import comfy.model_management
+from comfy.sd import CLIP
 from comfy.sdxl_clip import SDXLClipModel
 from comfy_api.latest import io
 
 from ..comic.stories import NUPJUKI
 from ..comic.storyboard import check_text, parse
 from ..comic.styles import NEGATIVE, STYLES
+from .checks import require_kind
 from .sockets import Conditioning, EncodedStoryboard, StoryboardSocket
 
 
@@ -104,6 +106,7 @@ def _require_sdxl(clip: Any) -> None:
             "clip: the checkpoint has no text encoders. Load a full SDXL checkpoint, or SDXL's two text encoders with "
             "DualCLIPLoader (type sdxl)."
         )
+    require_kind("clip", clip, CLIP, "Load Checkpoint")
     if not isinstance(clip.cond_stage_model, SDXLClipModel):
         raise ValueError(
             f"clip: got {type(clip.cond_stage_model).__name__}, expected SDXL's two text encoders. Wire in the CLIP of "

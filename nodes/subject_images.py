@@ -1,6 +1,7 @@
 """Load Subject Images: a folder of photos and their captions."""
 
 from pathlib import Path
+from textwrap import shorten
 
 import folder_paths
 from comfy_api.latest import io
@@ -19,6 +20,17 @@ def _folders() -> dict[str, Path]:
     users = Path(folder_paths.get_input_directory())
     samples = {f"storybooth samples/{name}": _SAMPLES / name for name in image_folders(_SAMPLES)}
     return samples | {name: users / name for name in image_folders(users)}
+
+
+def _path_of(folder: str) -> Path:
+    """Where the folder of this name lies. ValueError for one that cannot be chosen."""
+    folders = _folders()
+    if folder not in folders:
+        raise ValueError(
+            f"folder: got {str(folder)[:100]!r}, which is no folder with images below ComfyUI's input folder. Put your "
+            f"photos there and press R. Folders with images: {shorten(', '.join(folders), 1000)}."
+        )
+    return folders[folder]
 
 
 class SubjectImages(io.ComfyNode):
@@ -68,19 +80,22 @@ class SubjectImages(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder: str, default_caption: str) -> list[tuple[str, int, int]]:
         """Tell ComfyUI to read the folder again when a file in it was added, removed or changed."""
-        files = sorted(path for path in _folders()[folder].iterdir() if path.is_file())
+        files = sorted(path for path in _path_of(folder).iterdir() if path.is_file())
         return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
 
     @classmethod
-    def execute(cls, folder: str, default_caption: str) -> io.NodeOutput:
-        folders = _folders()
-        if folder not in folders:
-            raise ValueError(
-                f"folder: got {folder!r}, which is no folder with images below ComfyUI's input folder. Put your photos "
-                f"there and press R. Folders with images: {', '.join(folders)}."
-            )
+    def validate_inputs(cls, folder: str | None) -> bool | str:
+        """Answer for a folder that is not there, before anything runs: ComfyUI would not say what to do."""
         try:
-            subject = read_subject(folders[folder], default_caption.strip())
+            return folder is None or bool(_path_of(folder))  # None: it comes from another node
+        except ValueError as error:
+            return str(error)
+
+    @classmethod
+    def execute(cls, folder: str, default_caption: str) -> io.NodeOutput:
+        path = _path_of(folder)
+        try:
+            subject = read_subject(path, default_caption.strip())
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(f"folder {folder!r}: {error}") from error
         return io.NodeOutput(

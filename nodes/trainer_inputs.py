@@ -6,16 +6,17 @@ from typing import Any
 import comfy.model_base
 import comfy.model_management
 import comfy.sd
-import comfy.utils
 import torch
 from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
 from comfy.model_patcher import ModelPatcher
 
+from ..comic.storyboard import check_text
 from ..fingerprint import fingerprint
 from ..training.encoding import Posterior, encode_image
 from ..training.loss import Example
 from ..training.settings import Settings
 from ..training.unet import TIME_ID_CHANNELS
+from .checks import require_kind
 
 
 def require_epsilon(model: ModelPatcher) -> None:
@@ -36,6 +37,7 @@ def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *optio
 def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[torch.Tensor]:
     """Split a list of IMAGE batches into single images (height, width, 3). Raises ValueError naming the input."""
     for image in images:
+        require_kind(name, image, torch.Tensor, "Load Subject Images")
         if image.shape[-1] != 3:
             raise ValueError(
                 f"{name}: got one with {image.shape[-1]} channels, expected RGB with 3. Leave the alpha channel out."
@@ -93,6 +95,10 @@ def normal(example: Example) -> Example:
 
 def _encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:
     """Both encoders' penultimate states (tokens, width) and the second's pooled vector (width,), as fp32 on the CPU."""
+    try:
+        check_text(caption)
+    except ValueError as error:
+        raise ValueError(f"captions: of {caption[:40]!r}…: {error}") from None
     config = model.model.model_config.unet_config
     expected = (config["context_dim"], config["adm_in_channels"] - 6 * TIME_ID_CHANNELS)
     text, pooled = clip.encode_from_tokens(clip.tokenize(caption), return_pooled=True)

@@ -7,10 +7,17 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ..files import SUFFIX
 from ..training.settings import OptimizerName, Options, Schedule
+from .checks import require_option
 from .sockets import TrainingOptions, TrainingOptionsSocket
 
 NONE = "none"
+
+
+def _loras() -> list[str]:
+    """The LoRAs to start from. ComfyUI lists older formats too, which may carry code: only safetensors is ever read."""
+    return [name for name in folder_paths.get_filename_list("loras") if name.endswith(SUFFIX)]
 
 
 class TrainingOptionsNode(io.ComfyNode):
@@ -52,7 +59,7 @@ class TrainingOptionsNode(io.ComfyNode):
                 io.Combo.Input(
                     "continue_from",
                     display_name="continue from",
-                    options=[NONE, *folder_paths.get_filename_list("loras")],
+                    options=[NONE, *_loras()],
                     default=NONE,
                     tooltip="A LoRA to start from instead of nothing, such as one that should look more like the "
                     "photos. It must have the same rank and layers.",
@@ -156,6 +163,7 @@ class TrainingOptionsNode(io.ComfyNode):
         # With is_input_list every input arrives as a list; all but the images hold one value.
         values = {name: value[0] for name, value in widgets.items()}
         class_prompt, continue_from = values.pop("class_prompt"), values.pop("continue_from")
+        require_option("continue_from", continue_from, [NONE, *_loras()])
         lora = None if continue_from == NONE else folder_paths.get_full_path_or_raise("loras", continue_from)
         return io.NodeOutput(TrainingOptions(Options(**values), tuple(class_images or ()), class_prompt, lora))
 

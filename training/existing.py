@@ -31,17 +31,12 @@ def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) ->
     Raises ValueError naming `rank` where the ranks differ, and `continue_from` where the file changes anything that
     this run does not train, or says too little.
     """
-    try:
-        tensors = safetensors.torch.load_file(path)
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ValueError(f"continue_from: {path.name} cannot be read as a LoRA ({error}).") from error
+    tensors, metadata = read_lora(path)
     modules = {name.replace(".", "_"): module for name, module in lora_layers(unet).items()}
     blocks = unet.config.layers_per_block + 1
     downs: dict[str, torch.Tensor] = {}
     ups: dict[str, torch.Tensor] = {}
-    alphas: dict[str, float] = {}
+    alphas: dict[str, torch.Tensor] = {}
     for key, tensor in tensors.items():
         layer = _layer(key, blocks)
         suffix = _SUFFIX.search(key)
@@ -52,21 +47,37 @@ def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) ->
                 "trainer: what is trained then comes on top of it."
             )
         if suffix is None:
-            alphas[layer] = tensor.item()
+            alphas[layer] = tensor
         else:
             (downs if suffix[1] in ("lora_down", "lora_A", "lora_A.default", "lora.down") else ups)[layer] = tensor
-    if not downs or downs.keys() != ups.keys():
+    if not downs or downs.keys() != ups.keys() or not all(alpha.numel() == 1 for alpha in alphas.values()):
         raise ValueError(f"continue_from: {path.name} holds no LoRA, or only a part of one. Choose another file.")
     common = None if alphas.keys() == downs.keys() else _common_alpha(path, metadata, next(iter(tensors)))
     with torch.no_grad():
         for layer, down in downs.items():
-            rank = down.shape[0]
+            up, rank = ups[layer], len(down) if down.dim() else 0
+            ours, theirs = (modules[layer].lora_A[ADAPTER].weight, modules[layer].lora_B[ADAPTER].weight), (down, up)
+            if (down.shape, up.shape) != ((rank, ours[0].shape[1]), (ours[1].shape[0], rank)):
+                raise ValueError(
+                    f"continue_from: {path.name} has a layer {layer} of {[tuple(t.shape) for t in theirs]}, and this "
+                    f"model one of {[tuple(t.shape) for t in ours]}. Choose a LoRA that was made for this model."
+                )
             if rank != settings.rank:
                 raise ValueError(f"rank: got {settings.rank}, but {path.name} has rank {rank}. Set rank to {rank}.")
-            scale = alphas.get(layer, common or rank) / settings.alpha
-            module = modules[layer]
-            module.lora_A[ADAPTER].weight.copy_(down)
-            module.lora_B[ADAPTER].weight.copy_(ups[layer] * scale)
+            alpha = alphas[layer].item() if layer in alphas else common or rank
+            ours[0].copy_(down)
+            ours[1].copy_(up * (alpha / settings.alpha))
+
+
+def read_lora(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of the LoRA to continue from. ValueError naming `continue_from` where it is damaged."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, no dict
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(
+            f"continue_from: {path.name} cannot be read as a LoRA ({error}). Choose another file."
+        ) from error
 
 
 def _layer(key: str, blocks: int) -> str:
@@ -87,7 +98,8 @@ def _layer(key: str, blocks: int) -> str:
 def _common_alpha(path: Path, metadata: dict[str, str], key: str) -> float | None:
     """The alpha of layers that have none of their own: what diffusers or peft wrote beside them. None: the rank."""
     if "lora_adapter_metadata" in metadata:
-        return json.loads(metadata["lora_adapter_metadata"]).get("unet.lora_alpha")
+        told = metadata["lora_adapter_metadata"]
+        return _alpha_in(told, "unet.lora_alpha", path) if "unet.lora_alpha" in told else None
     if not key.startswith(_PEFT):
         return None
     config = path.with_name("adapter_config.json")
@@ -96,4 +108,14 @@ def _common_alpha(path: Path, metadata: dict[str, str], key: str) -> float | Non
             f"continue_from: {path.name} is in peft's names and leaves its alpha to adapter_config.json. Put that file "
             f"beside it, into {path.parent}."
         )
-    return json.loads(config.read_text(encoding="utf-8"))["lora_alpha"]
+    return _alpha_in(config.read_text(encoding="utf-8"), "lora_alpha", config)
+
+
+def _alpha_in(told: str, name: str, path: Path) -> float:
+    """The number of this name in the JSON that `path` tells. ValueError naming `continue_from` where there is none."""
+    try:
+        return float(json.loads(told)[name])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"continue_from: {path.name} does not tell {name}, or no number. Choose another file."
+        ) from error

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
 from ..fingerprint import fingerprint
+from .existing import read_lora
 from .settings import Settings
 
 Recipe = Mapping[str, Any]
@@ -40,7 +39,4 @@ def make_recipe(
 
 def _of_file(path: Path) -> str:
     """A digest of a LoRA file by its tensors; its name and metadata do not count."""
-    try:
-        return fingerprint(sorted(safetensors.torch.load_file(path).items()), samples=None)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ValueError(f"continue_from: {path.name} cannot be read as a LoRA ({error}).") from error
+    return fingerprint(sorted(read_lora(path)[0].items()), samples=None)

@@ -210,4 +210,4 @@ def test_files_that_are_no_banks(comfy):
     comfy.object_info("StoryBoothLoadIdentityBank")
     refused(comfy, nodes, "broken.safetensors", "not an identity bank")
     nodes["load"]["inputs"]["name"] = "../../outside.safetensors"
-    refused(comfy, nodes, "name", "outside.safetensors")
+    refused(comfy, nodes, "name: there is no '../../outside.safetensors'", "Press R, or write it")

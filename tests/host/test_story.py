@@ -10,6 +10,7 @@ from PIL import Image
 
 from storybooth.tests.host.story import graph, photo, upload_photos
 from storybooth.workshop import WorkshopError, demo, host
+from storybooth.workshop.client import NodeError
 
 
 def test_photos_become_a_page_with_every_event_on_the_way(comfy):
@@ -26,7 +27,18 @@ def test_photos_become_a_page_with_every_event_on_the_way(comfy):
     assert {panel["node"] for panel in panels} == {"panels"}
     assert Image.open(io.BytesIO(comfy.download(panels[-1]["image"]))).size == (64, 64)
     texts = [event.data for event in events if event.type == "progress_text"]
-    assert any(text["node"] == "trainer" and "loss" in text["text"] for text in texts)
+    of_trainer = [text["text"] for text in texts if text["node"] == "trainer"]
+    assert any("loss" in text for text in of_trainer)
+    assert of_trainer[-1] == f"Saved {comfy.base / 'models' / 'loras' / 'by-hand.safetensors'}"
+
+
+def test_a_story_that_has_nothing_for_the_bank_is_refused_before_training(comfy):
+    upload_photos(comfy, "too-plain")
+    nodes = graph("too-plain", "too-plain")
+    nodes["storyboard"]["inputs"]["script"] = "[plain] {subject}, at sea\n[NC] a house"
+    with pytest.raises(NodeError, match=r"storyboard: it has no \[id\] line"):
+        comfy.run(nodes)
+    assert not (comfy.base / "models" / "loras" / "too-plain.safetensors").exists()
 
 
 def test_only_what_a_new_caption_touches_runs_again(comfy):

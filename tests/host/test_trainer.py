@@ -350,5 +350,12 @@ def test_a_lora_to_continue_from_must_fit(comfy):
     nodes = with_options(comfy, {"lora_name": "refused", "rank": 3}, continue_from="rank2.safetensors")
     with pytest.raises(NodeError, match=r"rank: got 3, but rank2.safetensors has rank 2"):
         comfy.run(nodes)
-    with pytest.raises((NodeError, InvalidGraphError), match=r"continue_from|nowhere"):
-        comfy.run(with_options(comfy, {"lora_name": "refused"}, continue_from="nowhere.safetensors"))
+    folder = comfy.base / "models" / "loras"
+    (folder / "pickled.pt").write_bytes(b"never opened")
+    (folder / "damaged.safetensors").write_bytes(b"no safetensors")
+    comfy.object_info("StoryBoothTrainingOptions")
+    for name in ("nowhere.safetensors", "pickled.pt", "../pickled.pt"):
+        with pytest.raises((NodeError, InvalidGraphError), match=rf"continue_from: .*{name}"):
+            comfy.run(with_options(comfy, {"lora_name": "refused"}, continue_from=name))
+    with pytest.raises(NodeError, match=r"continue_from: damaged.safetensors cannot be read as a LoRA"):
+        comfy.run(with_options(comfy, {"lora_name": "refused"}, continue_from="damaged.safetensors"))

@@ -90,10 +90,10 @@ def test_a_lora_goes_on_whatever_its_names(weights, saved, tmp_path, naming):
             torch.testing.assert_close(4.0 / 2 * now[name] @ now[f"{layer}.lora_down.weight"], expected)
 
 
-def refused(weights, tmp_path, tensors, settings=SETTINGS, name="x.safetensors"):
+def refused(weights, tmp_path, tensors, settings=SETTINGS, name="x.safetensors", metadata=None):
     unet = build_unet(CONFIG, weights.__getitem__)
     add_lora(unet, settings)
-    safetensors.torch.save_file(tensors, tmp_path / name)
+    safetensors.torch.save_file(tensors, tmp_path / name, metadata)
     with pytest.raises(ValueError) as caught:
         continue_from(unet, tmp_path / name, settings)
     return str(caught.value)
@@ -141,3 +141,30 @@ def test_half_a_lora_and_no_lora_are_refused(weights, saved, tmp_path):
 def test_peft_names_without_their_alpha_are_refused(weights, saved, make_unet, tmp_path):
     tensors, _ = peft(saved, make_unet(rank=2, target_layers="self_and_cross_attention"))
     assert "leaves its alpha to adapter_config.json" in refused(weights, tmp_path, tensors)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 7)])
+def test_a_lora_of_other_widths_is_refused(weights, saved, tmp_path, shape):
+    key = next(name for name in saved if name.endswith("lora_down.weight"))
+    message = refused(weights, tmp_path, saved | {key: torch.zeros(shape)})
+    assert message.startswith(("continue_from: x.safetensors has a layer ", "rank: got 2, but"))
+    up = next(name for name in saved if name.endswith("lora_up.weight"))
+    assert "made for this model" in refused(weights, tmp_path, saved | {up: saved[up][:, :1].clone()})
+
+
+def test_alphas_that_are_no_numbers_are_refused(weights, saved, make_unet, tmp_path):
+    key = next(name for name in saved if name.endswith("alpha"))
+    assert "only a part" in refused(weights, tmp_path, saved | {key: torch.zeros(2)})
+    unet = make_unet(rank=2, target_layers="self_and_cross_attention")
+    for told in (
+        '{"unet.lora_alpha": "x"}',
+        '["unet.lora_alpha"]',
+        '"unet.lora_alpha',
+        "[" * 100_000 + "unet.lora_alpha",
+    ):
+        message = refused(weights, tmp_path, diffusers(saved, unet)[0], metadata={"lora_adapter_metadata": told})
+        assert message.startswith("continue_from: x.safetensors does not tell unet.lora_alpha")
+    for told in ("", '{"lora_alpha": null}'):
+        (tmp_path / "adapter_config.json").write_text(told)
+        message = refused(weights, tmp_path, peft(saved, unet)[0])
+        assert message.startswith("continue_from: adapter_config.json does not tell lora_alpha")

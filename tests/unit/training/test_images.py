@@ -96,7 +96,7 @@ def test_an_image_that_would_fill_the_memory_is_named(tmp_path):
     header[18:26] = struct.pack("<ii", 20_000, 20_000)  # width and height
     (tmp_path / "bomb.bmp").write_bytes(header)
     with pytest.raises(ValueError, match=r"bomb.bmp cannot be read as an image \(.*pixels"):
-        open_photo(tmp_path / "bomb.png")
+        open_photo(tmp_path / "bomb.bmp")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (31, 64)])
