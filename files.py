@@ -68,7 +68,9 @@ def prepare_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"the folder {folder} cannot be made ({error.strerror}). Choose another name.") from error
+        raise OSError(
+            f"the folder {folder} cannot be made ({error.strerror}). Check permissions, or choose another name."
+        ) from error
     if not os.access(folder, os.W_OK):
         raise OSError(f"the folder {folder} cannot be written to. Change its permissions or choose another one.")
 
@@ -96,7 +98,9 @@ def write_whole(path: Path, write: Callable[[Path], object], new: bool = False) 
             return
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
         reason = getattr(error, "strerror", None) or error
-        raise OSError(f"{path} cannot be written ({reason}). Free some space or check permissions.") from error
+        raise OSError(
+            f"{path} cannot be written ({reason}). Free some space or check permissions, and queue again."
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

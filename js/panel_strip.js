@@ -7,6 +7,7 @@ const NODE = "StoryBoothPanelSampler";
 const PROPERTY = "storybooth_panels"; // of the node: {total, panels}; what a saved workflow remembers
 const MIN_HEIGHT = 150; // pixels; the strip takes whatever more the node has, and scrolls
 const MARGIN = 8; // pixels around it
+const MOST = 1000; // slots: a workflow from elsewhere may claim any number
 
 const strips = new WeakMap();
 
@@ -34,7 +35,7 @@ class PanelStrip {
   }
 
   add({ index, total, caption, image }) {
-    const panels = this.node.properties[PROPERTY]?.panels ?? [];
+    const { panels } = this.remembered();
     this.node.properties[PROPERTY] = { total, panels: [...panels.filter((p) => p.index !== index), { index, caption, image }] };
     this.render();
   }
@@ -50,8 +51,15 @@ class PanelStrip {
     this.render();
   }
 
+  /** What the node's property says, or as much of it as a strip can show. */
+  remembered() {
+    const { total, panels } = this.node.properties[PROPERTY] ?? {};
+    const usable = Array.isArray(panels) ? panels.filter((panel) => panel?.image) : [];
+    return { total: Math.min(Number(total) || 0, MOST), panels: usable };
+  }
+
   render() {
-    const { total = 0, panels = [] } = this.node.properties[PROPERTY] ?? {};
+    const { total, panels } = this.remembered();
     const slots = Array.from({ length: total }, (_, index) => this.slot(index, panels.find((p) => p.index === index)));
     this.grid.replaceChildren(...(slots.length ? slots : [text("p", "The panels appear here as they are drawn.")]));
   }

@@ -64,13 +64,14 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
                 "LoRA Training Options goes on from it."
             ) from error
         raise
-    except BaseException:
+    except BaseException as error:
         if writes and trainer.between_steps and trainer.step > 0:
             try:
                 if trainer.step > saved:
                     save_state()
             finally:  # a LoRA may fit where the three times larger state does not
-                files.save_unfinished(lora_state_dict(trainer.unet), trainer.losses)
+                if not isinstance(error, OSError):  # else it is the LoRA itself that did not
+                    files.save_unfinished(lora_state_dict(trainer.unet), trainer.losses)
         raise
 
 

@@ -115,6 +115,32 @@ def test_a_sampler_inside_a_subgraph_shows_its_panels(comfy, page, graph, nodes2
     expect(page.locator(".storybooth-strip a")).to_have_count(3)
 
 
+@pytest.mark.parametrize(
+    ("remembered", "slots"),
+    [
+        ({"total": 1e9, "panels": [{"index": 0, "image": {"filename": "<img src=x onerror=alert(1)>.png"}}]}, 1000),
+        ({"total": -3, "panels": "none"}, 0),
+        ({"total": "two", "panels": [None, 7, {}]}, 0),
+        (7, 0),
+    ],
+)
+def test_whatever_a_workflow_from_elsewhere_remembers_loads(comfy, page, graph, remembered, slots):
+    show(comfy, page, graph)
+    page.evaluate(
+        """(remembered) => {
+            const workflow = app.rootGraph.serialize();
+            for (const node of workflow.nodes) node.properties.storybooth_panels = remembered;
+            return app.loadGraphData(workflow);
+        }""",
+        remembered,
+    )
+    strip = page.locator(".storybooth-strip")
+    expect(strip.locator("> :not(p)")).to_have_count(slots)
+    expect(strip.locator("img[src='x']")).to_have_count(0)
+    send(page, node="panels", index=None, total=2, caption="", image=None)
+    expect(strip.locator("> *")).to_have_count(2)
+
+
 def test_a_removed_sampler_is_forgotten(comfy, page, graph):
     show(comfy, page, graph)
     errors = []

@@ -335,7 +335,7 @@ def test_a_disk_that_stays_full_says_so_and_keeps_the_last_checkpoint(start, sta
 def test_a_disk_that_fills_up_leaves_the_lora_of_fewer_steps_in_its_place(start, path, full_disk):
     start()
     shorter = path.read_bytes()
-    with pytest.raises(OSError, match=r"toy\.safetensors cannot be written|toy\..*cannot be written"), full_disk(4096):
+    with pytest.raises(OSError, match=r"safetensors cannot be written"), full_disk(4096):
         start(replace(SETTINGS, steps=6))
     assert names(path.parent) == ["toy.safetensors"] and path.read_bytes() == shorter
 
