@@ -123,6 +123,7 @@ def measure() -> dict[str, str]:
         result[f"no VAE in {node.__name__}"] = says(node, vae=None)
     result["VAE of the same channels"] = says(PanelSampler, vae=small_vae(4))
     result["NaN VAE"] = says(PanelSampler, vae=nan_vae())
+    result["half a character"] = says(LoraTrainer, instance_prompt="a \ud83d")
     result["another model's bank"] = says(ConsistentAttention, model=reseeded())
     result["panels of a bank"] = says(PanelSampler)
     hidden = replace(storyboard, panels=tuple(replace(panel, hidden=True) for panel in storyboard.panels))

@@ -1,12 +1,15 @@
 """Names that stay in their folder, and files that are whole or not there."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import PurePosixPath
 
 import pytest
 
 from storybooth.files import file_name, prepare_folder, write_whole
+from storybooth.workshop import ROOT
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,26 @@ def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
         os.utime(file, (time.time() - age,) * 2)
     write_whole(tmp_path / "x.safetensors", lambda temporary: temporary.write_bytes(b"x"))
     assert {path.name for path in tmp_path.iterdir()} == {"x.safetensors", ".b.safetensors.2f.tmp", ".c.tmp"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
+def test_a_process_that_is_killed_while_it_writes_leaves_no_file_of_that_name(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from files import write_whole\n"
+        "def write(temporary): temporary.write_bytes(b'half'); print('written', flush=True); time.sleep(60)\n"
+        "write_whole(Path(sys.argv[2]), write)"
+    )
+    command = [sys.executable, "-c", script, ROOT, tmp_path / "x.safetensors"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"written\n"
+        writer.kill()
+    (left,) = tmp_path.iterdir()
+    assert left.suffix == ".tmp"
+    write_whole(tmp_path / "x.safetensors", lambda temporary: temporary.write_bytes(b"whole"))
+    assert left.exists(), "it might have been another server's"
+    os.utime(left, (time.time() - 3700,) * 2)
+    write_whole(tmp_path / "y.safetensors", lambda temporary: temporary.write_bytes(b"whole"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.safetensors", "y.safetensors"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
