@@ -17,6 +17,7 @@ VEIL = (255, 255, 255, 215)
 """What lies between a caption and the picture that it is written on: colour and opacity."""
 
 SMALLEST_CAPTION = 12
+LARGEST_CAPTION = 512
 LARGEST_PAGE = 2 * 89_478_485
 """Pixels. Pillow, and with it ComfyUI, takes a larger picture for an attack and opens it no more."""
 
@@ -164,7 +165,9 @@ def _check(
         raise ValueError(f"columns: got {columns}, expected 1 or more.")
     if gutter < 0:
         raise ValueError(f"gutter: got {gutter}, expected 0 or more pixels.")
-    if caption_size < 0:
-        raise ValueError(f"caption_size: got {caption_size}, expected a size in pixels, or 0 for automatic.")
+    if not 0 <= caption_size <= LARGEST_CAPTION:
+        raise ValueError(
+            f"caption_size: got {caption_size}, expected up to {LARGEST_CAPTION} pixels, or 0 for automatic."
+        )
     if caption_place not in CAPTION_PLACES:
         raise ValueError(f"caption_place: got '{caption_place}', expected one of: {'; '.join(CAPTION_PLACES)}.")

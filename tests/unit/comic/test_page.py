@@ -234,6 +234,7 @@ def test_a_page_that_no_program_would_open():
         ({"columns": 0}, "columns: got 0"),
         ({"gutter": -1}, "gutter: got -1"),
         ({"caption_size": -4}, "caption_size: got -4"),
+        ({"caption_size": 2**40}, "caption_size: got 1099511627776, expected up to 512"),
         ({"caption_place": "left"}, "caption_place: got 'left', expected one of: below; above; inside"),
     ],
 )
