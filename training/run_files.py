@@ -89,7 +89,7 @@ class RunFiles:
         path = self.states / f"{self._digest}.step{step:06d}{SUFFIX}"
         save_tensors(path, tensors, {**metadata, _RECIPE: json.dumps(dict(self.recipe), sort_keys=True)})
         for older, state in self._steps(self.states, f"{self._digest}.step").items():
-            if older != step:
+            if older < step:  # a later one is another server's, which is ahead with the same run
                 state.unlink(missing_ok=True)
 
     def save_finished(self, tensors: dict[str, torch.Tensor], losses: list[float]) -> None:

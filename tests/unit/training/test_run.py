@@ -270,6 +270,15 @@ def test_another_server_that_does_the_same_run_meets_no_error(start, path):
     assert path.read_bytes() == longer
 
 
+def test_the_state_of_another_server_that_is_ahead_stays(states, files):
+    files().prepare()
+    left = []
+    for step in (1, 3, 2, 4):
+        files().save_state({"x": torch.zeros(1)}, {}, step)
+        left.append(steps_in(states))
+    assert left == [[1], [3], [2, 3], [4]]
+
+
 def test_a_kept_lora_is_never_replaced_by_that_of_another_run(start, path, states):
     start()
     path.with_name("toy.step000005.safetensors").write_bytes(b"somebody's")
