@@ -48,18 +48,22 @@ class SaveIdentityBank(io.ComfyNode):
             prepare_folder(path.parent)
             bank_file.save(bank, path)
             text = f"Saved {path}"
-        elif _same(bank_file.load(path), bank):
+        elif _holds(path, bank):
             text = f"Saved before: {path}"
         else:
             raise FileExistsError(
-                f"name: {name} exists already and holds another bank. Choose another name, or delete {path}."
+                f"name: {name} exists already and holds something else. Choose another name, or delete {path}."
             )
         show_text(text, cls.hidden.unique_id)
         return io.NodeOutput(ui=shown(bank))
 
 
-def _same(saved: IdentityBank, bank: IdentityBank) -> bool:
-    """Whether two banks were made from the same recipe and show the same identity images."""
+def _holds(path: Path, bank: IdentityBank) -> bool:
+    """Whether a file is a bank of the same recipe that shows the same identity images."""
+    try:
+        saved = bank_file.load(path)
+    except ValueError:  # damaged, or no bank at all
+        return False
     return saved.recipe == bank.recipe and torch.equal(saved.latents, bank.latents)
 
 

@@ -209,5 +209,8 @@ def test_files_that_are_no_banks(comfy):
     nodes["patch"]["inputs"]["bank"] = ["load", 0]
     comfy.object_info("StoryBoothLoadIdentityBank")
     refused(comfy, nodes, "broken.safetensors", "not an identity bank")
+    keep = {"class_type": "StoryBoothSaveIdentityBank", "inputs": {"bank": ["writer", 0], "name": "broken"}}
+    refused(comfy, {**story(), "keep": keep}, "name: broken exists already and holds something else", "delete")
+    assert (folder / "broken.safetensors").read_bytes() == b"no safetensors at all"
     nodes["load"]["inputs"]["name"] = "../../outside.safetensors"
     refused(comfy, nodes, "name: there is no '../../outside.safetensors'", "Press R, or write it")
