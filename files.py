@@ -98,9 +98,7 @@ def write_whole(path: Path, write: Callable[[Path], object], new: bool = False) 
             return
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
         reason = getattr(error, "strerror", None) or error
-        raise OSError(
-            f"{path} cannot be written ({reason}). Free some space or check permissions, and queue again."
-        ) from error
+        raise OSError(f"{path} cannot be written ({reason}). Free some space or check permissions.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
