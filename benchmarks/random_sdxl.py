@@ -34,7 +34,8 @@ def draw(network: torch.nn.Module, dtype: torch.dtype, seed: int) -> Iterator[tu
 
 def unet(dtype: torch.dtype, seed: int = 42) -> ModelPatcher:
     """ComfyUI's MODEL of SDXL's UNet."""
-    config = comfy.supported_models.SDXL({**mini_network.UNET, **comfy.supported_models.SDXL.unet_config}).unet_config
+    sdxl = comfy.supported_models.SDXL
+    config = sdxl({**mini_network.UNET, **sdxl.unet_config, "channel_mult": [1, 2, 4]}).unet_config
     network = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init)
     weights = dict(draw(network, dtype, seed))
     return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})

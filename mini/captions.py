@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .painting import Draw
-from .places import NIGHT, PLACES, SUNSET
+from .places import PLACES
 
 if TYPE_CHECKING:
     from .world import Scene
@@ -47,9 +47,9 @@ def describe(scene: "Scene", draw: Draw) -> str:
         comma = "," if draw.random() < 0.3 else ""
         text = f"{who}{comma} {_doing(scene)} {where}" if _doing(scene) else f"{who} {where}"
     text = text.strip()
-    if scene.size == "far" and draw.random() < 0.8:
+    if (scene.many or not who) and draw.random() < 0.5:
         text += ", whole view"
-    if draw.random() < 0.35:
+    if draw.random() < 0.25:
         style = STYLES[draw.integers(len(STYLES))]
         text += (". " if draw.random() < 0.5 else ", ") + style
     return text
@@ -71,11 +71,10 @@ def _who(scene: "Scene", draw: Draw) -> str:
     noun = scene.subject.noun
     if scene.subject.body and scene.subject.word != "robot":
         noun = str(draw.choice([noun, noun, scene.subject.word, "plush"]))
-    adjectives = " ".join(word for word in ("giant" if scene.size == "giant" else "", scene.colour or "", noun) if word)
+    adjectives = " ".join(word for word in ("giant" if scene.giant else "", scene.colour or "", noun) if word)
     if scene.many:
         return f"{adjectives}s"
-    prefix = "close-up of " if scene.size == "close-up" else ""
-    return prefix + _article(adjectives)
+    return _article(adjectives)
 
 
 def _article(words: str) -> str:
@@ -83,15 +82,7 @@ def _article(words: str) -> str:
 
 
 def _doing(scene: "Scene") -> str:
-    words = [scene.action]
-    if scene.hat:
-        words.append(f"wearing {scene.hat}")
-    if scene.sunglasses:
-        words.append("wearing sunglasses")
-    if scene.held == "a newspaper":
-        words.append("reading a newspaper")
-    elif scene.held:
-        words.append(f"with {scene.held}")
+    words = [scene.action, "wearing sunglasses" * scene.sunglasses, "reading a newspaper" * scene.reading]
     return ", ".join(word for word in words if word)
 
 
@@ -104,4 +95,4 @@ def _where(scene: "Scene", draw: Draw) -> str:
     where = place.phrases[draw.integers(len(place.phrases))]
     if place.name == "cafe" and scene.action == "walking" and draw.random() < 0.4:
         where = "out of a cafe"
-    return where + {NIGHT: " at night", SUNSET: " at sunset"}.get(scene.time, "")
+    return where

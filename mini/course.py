@@ -23,7 +23,9 @@ class Course:
         """Start at step 0, or where `file` left off."""
         self.file, self.network, self.mean_decay = file, network, mean_decay
         self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
         self.mean = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.step = 0
         self.seconds = 0.0

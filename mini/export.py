@@ -1,18 +1,23 @@
-"""Write the trained networks for ComfyUI: `python -m mini.export --work FOLDER`.
+"""Write the trained networks for ComfyUI: `python -m mini.export --work FOLDER --tokenizer FOLDER`.
 
 Three safetensors files in fp16 under `mini/weights/`: UNet and autoencoder under diffusers' names, which ComfyUI
 knows, text encoders under ComfyUI's own.
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
 
+from .captions import NEGATIVES
 from .course import Weights, mean_weights, write
 from .latents import load_vae
+from .text import TextEncoders, Tokenizer
 
+T = TypeVar("T")
 WEIGHTS = Path(__file__).parent / "weights"
 SCALE = 0.13025
 """SDXL multiplies the autoencoder's latents by this before its UNet sees them."""
@@ -37,8 +42,8 @@ def normalised(vae: Weights, mean: torch.Tensor, std: torch.Tensor) -> Weights:
     }
 
 
-def as_comfyui_names(text: Weights) -> Weights:
-    """The text encoders' weights as ComfyUI's SDXLClipModel calls them."""
+def as_comfyui_names(text: dict[str, T]) -> dict[str, T]:
+    """The text encoders' weights, or anything that bears their names, as ComfyUI's SDXLClipModel calls them."""
     named = {}
     for name, tensor in text.items():
         encoder, rest = name.split(".", 1)
@@ -46,6 +51,29 @@ def as_comfyui_names(text: Weights) -> Weights:
         inner = rest if rest.startswith("text_projection.") else f"text_model.{rest}"
         named[f"{encoder}.transformer.{inner}"] = tensor
     return named
+
+
+def without_unused_words(text: Weights, used: Mapping[str, torch.Tensor]) -> Weights:
+    """The text encoders with nothing in place of words that no caption held: they never learned what those mean.
+
+    `used`: token ids by encoder, "l" and "g".
+    """
+    kept = dict(text)
+    for name, ids in used.items():
+        key = next(key for key in text if key.startswith(f"clip_{name}.") and key.endswith("token_embedding.weight"))
+        kept[key] = torch.zeros_like(text[key])
+        kept[key][ids] = text[key][ids]
+    return kept
+
+
+def load(folder: Path) -> Weights:
+    """UNet and text encoders out of `folder`, named as they are trained ("unet...", "text...")."""
+    weights = {f"unet.{name}": tensor for name, tensor in load_file(folder / "unet.safetensors").items()}
+    own = {f"text.{name}" for name in TextEncoders().state_dict()}
+    exported = as_comfyui_names({name.removeprefix("text."): name for name in own})
+    for name, tensor in load_file(folder / "text.safetensors").items():
+        weights[exported[name]] = tensor
+    return {name: tensor.float() for name, tensor in weights.items()}
 
 
 def save(weights: Weights, name: str) -> None:
@@ -63,13 +91,20 @@ def main() -> None:
     """Export what has been trained so far."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints")
-    work = parser.parse_args().work
+    parser.add_argument("--tokenizer", type=Path, required=True, help="such as ComfyUI's comfy/sd1_tokenizer")
+    arguments = parser.parse_args()
+    work = arguments.work
     latents = load_file(work / "latents.safetensors")
     save(normalised(load_vae(work).state_dict(), latents["mean"], latents["std"]), "vae")
     both = mean_weights(work / "unet.safetensors")
     for name in ("unet", "text"):
         weights = {key.removeprefix(f"{name}."): tensor for key, tensor in both.items() if key.startswith(f"{name}.")}
-        save(as_comfyui_names(weights) if name == "text" else weights, name)
+        if name == "text":
+            captions = {encoder: latents[encoder].unique().long() for encoder in ("l", "g")}
+            nothing = Tokenizer(arguments.tokenizer)(["", ", ".join(NEGATIVES)])
+            used = {encoder: torch.cat([ids, nothing[encoder].flatten()]) for encoder, ids in captions.items()}
+            weights = as_comfyui_names(without_unused_words(weights, used))
+        save(weights, name)
 
 
 if __name__ == "__main__":

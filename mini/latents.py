@@ -29,9 +29,10 @@ def load_vae(work: Path) -> AutoencoderKL:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
-    """Latents (2 n, 4, height / 8, width / 8) of n pictures and their mirror images."""
-    both = np.concatenate([pictures, pictures[:, :, ::-1]])
-    return torch.cat([vae.encode(to_tensor(both[i : i + 50])).latent_dist.mode() for i in range(0, len(both), 50)])
+    """Latents (n, 4, height / 8, width / 8) of n pictures."""
+    with torch.autocast("cpu", torch.bfloat16):
+        batches = [pictures[i : i + 50] for i in range(0, len(pictures), 50)]
+        return torch.cat([vae.encode(to_tensor(batch)).latent_dist.mode().float() for batch in batches])
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     latents, tokens = [], []
     for pictures, captions in shards(arguments.work / "pictures", "world"):
         latents.append(encode(vae, np.asarray(pictures)).contiguous())
-        tokens.append({name: ids.repeat(2, 1) for name, ids in tokenizer(captions).items()})
+        tokens.append(tokenizer(captions))
         print(f"{sum(map(len, latents))} latents", flush=True)
     everything = torch.cat(latents)
     mean, std = everything.mean((0, 2, 3)), everything.std((0, 2, 3))

@@ -40,7 +40,7 @@ def any_things(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
     names = [n for n in parts.names() if n not in held_out and not any(word in n for word in _NOT_THINGS)]
     canvas = Image.new("RGB", (SIZE, SIZE))
     place = PLACES[draw.integers(len(PLACES))]
-    place.paint(draw, parts, canvas, str(draw.choice(place.times)))
+    place.paint(draw, parts, canvas, place.time)
     for name in draw.choice(names, draw.integers(2, 5)):
         x, y = draw.uniform(40, SIZE - 40), draw.uniform(110, SIZE + 20)
         stamp(canvas, parts.get(str(name)), x, y, draw.uniform(70, 180))

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from . import captions
 from .course import Course, generator, learning_rate
+from .export import load
 from .latents import load_vae
 from .text import WIDTH, TextEncoders, Tokenizer
 from .train_vae import sheet
@@ -50,21 +51,21 @@ NO_CAPTION = 0.1
 """Share of pictures without their caption, for classifier-free guidance."""
 
 PROMPTS = (
-    "a blue rabbit plush in a forest",
+    "a rabbit plush in a forest",
     "a red robot, standing on a beach",
-    "a teddy bear in snowy mountains",
-    "a penguin in a city at night",
-    "a yellow cat plush jumping in a desert",
-    "an octopus under the sea",
+    "a panda plush in snowy mountains",
+    "a penguin under the sea",
+    "a yellow cat plush jumping on a beach",
     "a pink pig plush in space",
-    "a dinosaur in a meadow with flowers",
-    "an owl in a park in autumn",
     "a fox plush, reading a newspaper in a vintage cafe",
-    "a purple frog plush in a living room",
-    "a green bear plush in a room filled with gold",
+    "a purple frog plush in a vintage cafe",
     "a blue plush in a lush forest illuminated by fireflies",
+    "a blue plush running in a lush forest",
     "a giant spider in a lush forest illuminated by fireflies",
-    "a house in a forest",
+    "a house in a lush forest illuminated by fireflies",
+    "cars driving in a lush forest illuminated by fireflies, whole view",
+    "a room, filled with gold, ancient artifacts, and treasure chests",
+    "a blue plush surrounded by money, jewels, wearing sunglasses",
     "a dog plush on a plain yellow background",
 )
 NEGATIVE = ", ".join(captions.NEGATIVES)
@@ -154,15 +155,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of latents and checkpoints")
     parser.add_argument("--tokenizer", type=Path, required=True, help="such as ComfyUI's comfy/sd1_tokenizer")
+    parser.add_argument("--from", dest="start", type=Path, metavar="FOLDER", help="exported weights to start from")
     parser.add_argument("--until", type=int, default=40000, help="steps in all")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--peak", type=float, default=8e-4, help="highest learning rate")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--peak", type=float, default=6e-4, help="highest learning rate")
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--compile", action="store_true", help="let torch compile the network: minutes, then faster")
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     network = Mini()
-    course = Course(arguments.work / "unet.safetensors", network, mean_decay=0.9995)
+    if arguments.start:
+        network.load_state_dict(load(arguments.start))
+    course = Course(arguments.work / "unet.safetensors", network, mean_decay=0.998)
     (arguments.work / "pid").write_text(str(os.getpid()))
     tokenizer = Tokenizer(arguments.tokenizer)
     samples = Samples(arguments.work / "latents.safetensors", tokenizer)
@@ -179,15 +183,16 @@ def main() -> None:
         with torch.no_grad():
             pictures = load_vae(arguments.work).decode(latents * std + mean).sample
         sheet([pictures[:8], pictures[8:]], arguments.work / f"unet-{course.step:06}.png")
-        course.losses.append((course.step, sum(recent) / max(1, len(recent))))
-        print(f"step {course.step} loss {course.losses[-1][1]:.4f} {course.seconds:.0f} s", flush=True)
-        recent.clear()
 
     for step in course.steps(arguments.until, arguments.every, checkpoint):
         random = generator(SEED, step)
         loss = loss_of(forward, samples.batch(arguments.batch, random), signal, random)
         course.update(loss, learning_rate(step, arguments.peak, arguments.until))
         recent.append(loss.item())
+        if course.step % 100 == 0:
+            course.losses.append((course.step, sum(recent) / len(recent)))
+            print(f"step {course.step} loss {course.losses[-1][1]:.4f} {course.seconds:.0f} s", flush=True)
+            recent.clear()
 
 
 if __name__ == "__main__":

@@ -11,17 +11,13 @@ from PIL import Image
 from . import captions
 from .painting import SIZE, Draw, glow, shade, stamp
 from .parts import Parts
-from .places import DAY, NIGHT, NIGHT_LIGHT, PLACES, SUNSET, SUNSET_LIGHT, Place, paint_plain
+from .places import DAY, NIGHT, NIGHT_LIGHT, PLACES, paint_plain
 from .subjects import COLOURS, SUBJECTS, Figure, Subject, paint
 
-RESOLUTION = 192
+RESOLUTION = 128
 """Pixels of a finished picture's sides."""
 
-HATS = {"a crown": "CROWN", "a top hat": "TOP HAT"}
-HELD = {"a red balloon": "BALLOON", "a newspaper": "NEWSPAPER", "a present": "WRAPPED PRESENT"}
 PLAIN = "plain"
-GROUNDLESS = ("space", "sea")
-"""Places where subjects may float."""
 
 
 @dataclass(frozen=True)
@@ -35,62 +31,48 @@ class Scene:
     subject: Subject | None = None
     colour: str | None = None
     action: str = ""
-    hat: str = ""
-    held: str = ""
+    reading: bool = False
+    """Whether it holds a newspaper."""
     sunglasses: bool = False
     many: bool = False
     """Whether there are two of it."""
-    size: str = ""
-    """close-up, giant, far, or nothing for the usual."""
+    giant: bool = False
 
 
 def held_out(subject: Subject, place: str) -> bool:
-    """Whether training never shows this subject in this place."""
+    """Whether training never shows this plush in this place."""
     names = [place.name for place in PLACES]
-    return place in names and (SUBJECTS.index(subject) * 5 + 3) % len(names) == names.index(place)
+    return (
+        bool(subject.body) and place in names and (SUBJECTS.index(subject) * 3 + 3) % len(names) == names.index(place)
+    )
 
 
 def draw_scene(draw: Draw, subjects: tuple[Subject, ...] = SUBJECTS) -> Scene:
     """Choose what a training picture shows."""
-    if draw.random() < 0.09:
+    if draw.random() < 0.08:
         scene = Scene(PLAIN, backdrop=str(draw.choice([*COLOURS, "white", "grey"])))
     else:
         place = PLACES[draw.integers(len(PLACES))]
-        scene = Scene(place.name, str(draw.choice(place.times, p=_shares(place))))
+        scene = Scene(place.name, place.time)
         if draw.random() < 0.06:
             return scene
     subject = subjects[draw.integers(len(subjects))]
     while subject in SUBJECTS and held_out(subject, scene.place):
         subject = subjects[draw.integers(len(subjects))]
     scene = replace(scene, subject=subject)
-    if subject.colourful and draw.random() < 0.6:
+    if subject.colourful and draw.random() < 0.5:
         scene = replace(scene, colour=str(draw.choice(list(COLOURS))))
-    size = draw.random()
-    if size < 0.04:
-        scene = replace(scene, size="close-up")
-    elif size < 0.08:
-        scene = replace(scene, size="far")
-    elif size < 0.14 and subject.word in ("spider", "octopus", "crab", "mushroom", "dinosaur"):
-        scene = replace(scene, size="giant")
-    extra = draw.random()
-    if subject.wears and extra < 0.1:
-        scene = replace(scene, hat=str(draw.choice(list(HATS))))
-    elif subject.wears and extra < 0.22:
-        scene = replace(scene, held=str(draw.choice(list(HELD))))
-    elif subject.body and extra < 0.28:
-        scene = replace(scene, sunglasses=True)
+    if subject.word == "spider":
+        return replace(scene, giant=bool(draw.random() < 0.6))
     if subject.drives:
         return replace(scene, action=str(draw.choice(["", "driving"])), many=bool(draw.random() < 0.4))
-    if subject.wears:
-        actions = ["", "standing", "walking", "running", "jumping", "sleeping"] + (["waving"] if subject.body else [])
-        scene = replace(scene, action=str(draw.choice(actions)) if not scene.held else "")
-    return scene
-
-
-def _shares(place: Place) -> list[float]:
-    """Day is as likely as all other times together."""
-    others = len(place.times) - 1
-    return [1.0] if not others else [0.5, *[0.5 / others] * others]
+    if not subject.walks:
+        return scene
+    extra = draw.random()
+    if subject.body and extra < 0.08:
+        return replace(scene, reading=True)
+    actions = ["", "standing", "walking", "running", "jumping"] + (["waving"] if subject.body else [])
+    return replace(scene, action=str(draw.choice(actions)), sunglasses=bool(subject.body) and extra < 0.16)
 
 
 def paint_scene(scene: Scene, draw: Draw, parts: Parts) -> Image.Image:
@@ -111,24 +93,17 @@ def _paint_subject(scene: Scene, draw: Draw, parts: Parts, canvas: Image.Image) 
     picture = _dressed(scene, figure, parts)
     if draw.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    tilt = {"sleeping": 82, "running": -13}.get(scene.action, 0) + draw.uniform(-4, 4)
+    tilt = (-13 if scene.action == "running" else 0) + draw.uniform(-3, 3)
     picture = picture.rotate(tilt, Image.Resampling.BILINEAR, expand=True)
     picture = picture.crop(picture.getbbox())
-    low, high = {"close-up": (0.86, 0.98), "giant": (0.78, 0.9), "far": (0.3, 0.38)}.get(scene.size, (0.56, 0.7))
-    scale = draw.uniform(low, high) * SIZE / max(picture.size)
+    scale = draw.uniform(0.7, 0.78) * SIZE / max(picture.size)
     width, height = picture.width * scale, picture.height * scale
     margin = min(width / 2 + 6, SIZE / 2)
-    x = np.clip(draw.normal(SIZE / 2, 28), margin, SIZE - margin)
-    ground = draw.uniform(232, 250) if scene.size != "far" else draw.uniform(215, 240)
-    if scene.size == "close-up":
-        ground = SIZE + draw.uniform(0, 20)
-    lift = draw.uniform(38, 56) if scene.action == "jumping" else 0
-    if scene.place in GROUNDLESS and not scene.action:
-        lift = draw.uniform(0, 60)
-    night = scene.time == NIGHT or scene.place == "fireflies"
-    light = NIGHT_LIGHT if night else SUNSET_LIGHT if scene.time == SUNSET else None
-    if light:
-        picture = shade(picture, light)
+    x = np.clip(draw.normal(SIZE / 2, 16), margin, SIZE - margin)
+    ground = draw.uniform(238, 250)
+    lift = draw.uniform(30, 40) if scene.action == "jumping" else 0
+    if scene.time == NIGHT:
+        picture = shade(picture, NIGHT_LIGHT)
     darkness = 0.55 if lift == 0 else 0.35
     if scene.many:
         small, aside = height * 0.72, x - 90 if x > SIZE / 2 else x + 90
@@ -139,8 +114,6 @@ def _paint_subject(scene: Scene, draw: Draw, parts: Parts, canvas: Image.Image) 
         puff = parts.get("DASH SYMBOL")
         stamp(canvas, puff, x - width * 0.62, ground - 4, height * 0.3)
     stamp(canvas, picture, x, ground - lift, height)
-    if scene.action == "sleeping":
-        stamp(canvas, parts.get("SLEEPING SYMBOL"), min(x + width * 0.3, SIZE - 30), ground - height - 4, 52)
 
 
 def _shadow(canvas: Image.Image, x: float, y: float, half: float, strength: float) -> None:
@@ -165,15 +138,11 @@ def _dressed(scene: Scene, figure: Figure, parts: Parts) -> Image.Image:
         part = part.resize((round(width), round(part.height * width / part.width)), Image.Resampling.BILINEAR)
         canvas.alpha_composite(part, (max(0, round(pad + x - part.width / 2)), max(0, round(pad + y - part.height))))
 
-    head = figure.head_width * picture.width
-    if scene.hat:
-        put(HATS[scene.hat], figure.top[0] * picture.width, figure.top[1] * picture.height + 14, head * 0.62)
     if scene.sunglasses:
+        head = figure.head_width * picture.width
         put("DARK SUNGLASSES", figure.eyes[0] * picture.width, figure.eyes[1] * picture.height + 16, head * 0.86)
-    if scene.held == "a red balloon":
-        put("BALLOON", picture.width + 8, picture.height * 0.62, 58)
-    elif scene.held:
-        put(HELD[scene.held], picture.width * 0.5, picture.height * 0.96, picture.width * 0.52)
+    if scene.reading:
+        put("NEWSPAPER", picture.width * 0.5, picture.height * 0.98, picture.width * 0.56)
     return canvas.crop(canvas.getbbox())
 
 

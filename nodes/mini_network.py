@@ -1,35 +1,37 @@
-"""StoryBooth Mini: SDXL's architecture at a tenth of its width, built from ComfyUI's own classes.
+"""StoryBooth Mini: SDXL's architecture at a tenth of its width, with weights that `mini/` trained.
 
 The widths are the only difference from SDXL (Podell et al. 2023): the same three resolutions, the same transformer
 blocks at each of them, a text context joined from two CLIP encoders, micro-conditioning, four latent channels at an
 eighth of the image. So whatever works on Mini takes the same path as on SDXL.
 """
 
-import math
+from pathlib import Path
 
 import comfy.model_management
 import comfy.model_patcher
-import comfy.ops
 import comfy.sd
 import comfy.supported_models
+import comfy.utils
 import torch
-from comfy.ldm.models.autoencoder import AutoencoderKL
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
 from comfy.supported_models_base import ClipTarget
+from safetensors.torch import load_file
+
+WEIGHTS = Path(__file__).parent.parent / "mini" / "weights"
+"""What `python -m mini.export` wrote: unet, text and vae, each a safetensors file in fp16."""
 
 # Overrides for the encoders' own configurations; SDXL has widths 768 and 1280, 12 and 32 layers, heads of 64.
 # CLIP skips the last layer and ComfyUI insists on one more, hence three.
 CLIP_L = {"hidden_size": 32, "intermediate_size": 128, "num_attention_heads": 2, "num_hidden_layers": 3}
-CLIP_G = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4, "num_hidden_layers": 3}
+CLIP_G = CLIP_L
 MICRO_CONDITIONING = 6 * 256  # original size, crop and target size: two numbers each, embedded in 256 channels
 
 UNET = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
-    "model_channels": 32,  # SDXL: 320. Group normalisation allows nothing narrower
-    "channel_mult": [1, 2, 4],
+    "model_channels": 64,  # SDXL: 320
+    "channel_mult": [1, 2, 1],  # SDXL: 1, 2, 4
     "num_res_blocks": [2, 2, 2],
     "transformer_depth": [0, 0, 2, 2, 10, 10],
     "transformer_depth_middle": 10,
@@ -53,9 +55,9 @@ VAE = {
         "resolution": 256,
         "in_channels": 3,
         "out_ch": 3,
-        "ch": 32,  # SDXL: 128
-        "ch_mult": [1, 1, 2, 2],  # SDXL: 1, 2, 4, 4. Four entries make the image eight times its latent
-        "num_res_blocks": 2,
+        "ch": 64,  # SDXL: 128
+        "ch_mult": [1, 1, 1, 1],  # SDXL: 1, 2, 4, 4. Four entries make the image eight times its latent
+        "num_res_blocks": 0,  # SDXL: 2. The decoder has one more
         "attn_resolutions": [],
         "dropout": 0.0,
     },
@@ -63,65 +65,21 @@ VAE = {
 
 Weights = dict[str, torch.Tensor]
 
-SEED = 42
-# How much larger than its input a layer's output is, by the end of its name; 1 for all others.
-_GAINS = {
-    ("to_q", "to_k"): 1.5,  # attention that has favourites among the tokens, so that prompt and bank make a difference
-    # The last layer of a residual branch, damped: seventy branches in a row add up to something of order 1.
-    ("ff.net.2", "proj_out", "out_layers.3", "conv2", "self_attn.out_proj", "mlp.fc2"): 0.5,
-    ("out.2",): 1.7,  # behind the SiLU, which leaves 0.6 of a normalised signal: the predicted noise has size 1
-}
-
-
-class _Allocated(comfy.ops.disable_weight_init):
-    """Layers that have their weights from the start; ComfyUI's own may wait for a state dict before they do."""
-
-    Linear = torch.nn.Linear
-    Embedding = torch.nn.Embedding
-
-
-def _draw(shapes: dict[str, torch.Size], seed: int) -> Weights:
-    """Draw fp32 weights of these shapes, scaled so that signals keep their size from layer to layer.
-
-    Uniform numbers from a private generator: unlike normal ones they are the same bits on every platform.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, shape in sorted(shapes.items()):
-        layer, _, kind = name.rpartition(".")
-        if kind == "bias":
-            weights[name] = torch.zeros(shape)
-        elif len(shape) == 1:
-            weights[name] = torch.ones(shape)
-        else:
-            fan_in = 1 if "embedding" in layer else math.prod(shape[1:])
-            gain = next((gain for endings, gain in _GAINS.items() if layer.endswith(endings)), 1.0)
-            bound = gain * math.sqrt(3 / fan_in)
-            weights[name] = torch.rand(shape, generator=generator).mul_(2 * bound).sub_(bound)
-    return weights
-
-
-def _shapes(network: torch.nn.Module) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in network.state_dict().items() if tensor.ndim > 0}
-
 
 def unet_weights() -> Weights:
     """Return the UNet's state dict under ComfyUI's names (input_blocks..., middle_block..., output_blocks...)."""
-    config = comfy.supported_models.SDXL(UNET).unet_config
-    return _draw(_shapes(UNetModel(**config, device="meta", operations=_Allocated)), SEED)
+    names = comfy.utils.unet_to_diffusers(UNET)
+    return {names[name]: tensor for name, tensor in load_file(WEIGHTS / "unet.safetensors").items()}
 
 
 def clip_weights() -> Weights:
     """Return both text encoders' state dict (clip_l..., clip_g...)."""
-    options = {**_clip_options(), "custom_operations": _Allocated}
-    return _draw(_shapes(SDXLClipModel(device="meta", model_options=options)), SEED + 1)
+    return load_file(WEIGHTS / "text.safetensors")
 
 
 def vae_weights() -> Weights:
-    """Return the autoencoder's state dict (encoder..., decoder..., quant_conv, post_quant_conv)."""
-    with torch.device("meta"):
-        network = AutoencoderKL(**VAE)
-    return _draw(_shapes(network), SEED + 2)
+    """Return the autoencoder's state dict, under diffusers' names, which ComfyUI's VAE knows."""
+    return load_file(WEIGHTS / "vae.safetensors")
 
 
 def load_model(disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:

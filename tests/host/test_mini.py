@@ -67,8 +67,8 @@ def test_it_takes_a_lora_made_for_it(comfy):
     layer = "lora_unet_up_blocks_0_attentions_0_transformer_blocks_0_attn1_to_v"
     generator = torch.Generator().manual_seed(0)
     lora = {
-        f"{layer}.lora_down.weight": torch.randn(4, 128, generator=generator),
-        f"{layer}.lora_up.weight": torch.randn(128, 4, generator=generator),
+        f"{layer}.lora_down.weight": torch.randn(4, 64, generator=generator),
+        f"{layer}.lora_up.weight": torch.randn(64, 4, generator=generator),
         f"{layer}.alpha": torch.tensor(4.0),
     }
     save_file(lora, comfy.base / "models" / "loras" / "mini-test.safetensors")
@@ -103,7 +103,7 @@ def test_it_can_be_saved_as_a_checkpoint(comfy):
     with safe_open(path, "pt") as file:
         names = set(file.keys())
         first = file.get_tensor("model.diffusion_model.input_blocks.0.0.weight")
-    assert first.shape == (32, 4, 3, 3)
+    assert first.shape == (64, 4, 3, 3)
     for prefix in (
         "model.diffusion_model.",
         "conditioner.embedders.0.",
