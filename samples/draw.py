@@ -354,9 +354,40 @@ def robot_photos() -> list[Scene]:
     ]
 
 
-SUBJECTS: dict[str, tuple[str, Callable[[], list[Scene]]]] = {
-    "blue_plush": ("a blue sks plush", plush_photos),
-    "red_robot": ("a red sks robot", robot_photos),
+# What a photo shows beside its subject is said too: the LoRA then has no need to learn it.
+SUBJECTS: dict[str, tuple[Callable[[], list[Scene]], str, tuple[str, ...]]] = {
+    "blue_plush": (
+        plush_photos,
+        "a blue sks plush",
+        (
+            ", waving, on an orange background with a mug",
+            ", sitting on grass, on a green background",
+            ", lying on a red and white cloth",
+            ", waving on a sandy beach",
+            " on a purple background",
+            ", waving in the snow",
+            ", sitting in front of books, on a brown background",
+            " on a plain grey background",
+            ", standing in front of a red wall",
+            ", jumping, on a plain yellow background",
+        ),
+    ),
+    "red_robot": (
+        robot_photos,
+        "a red sks robot",
+        (
+            ", standing on a green background",
+            ", standing on a black and white floor, on a white background",
+            ", standing, at night with lights",
+            ", waving on grass, on a green background",
+            " on an orange background with stones",
+            ", standing on books, on a white background",
+            ", sitting on a blue and white cloth",
+            ", waving in the snow",
+            " on a plain pink background",
+            ", standing in front of a yellow wall",
+        ),
+    ),
 }
 
 
@@ -365,14 +396,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--output", type=Path, default=FOLDER)
     arguments = parser.parse_args()
-    for name, (caption, photos) in SUBJECTS.items():
+    for name, (photos, subject, surroundings) in SUBJECTS.items():
         folder = arguments.output / name
         folder.mkdir(parents=True, exist_ok=True)
         lines = []
-        for index, scene in enumerate(photos()):
+        for index, (scene, around) in enumerate(zip(photos(), surroundings, strict=True)):
             scene.seed = index
             take_photo(scene, arguments.size).save(folder / f"{index:02d}.jpg", quality=QUALITY)
-            lines.append(json.dumps({"file_name": f"{index:02d}.jpg", "text": caption}))
+            lines.append(json.dumps({"file_name": f"{index:02d}.jpg", "text": subject + around}))
             print(f"{folder.name}/{index:02d}.jpg")
         (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

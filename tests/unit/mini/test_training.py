@@ -193,6 +193,34 @@ def test_drawing_gives_a_latent_for_every_prompt(tokenizer):
     assert context.shape == (2, LENGTH, 2 * WIDTH) and pooled.shape == (2, WIDTH)
 
 
+def test_exported_weights_can_be_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "WEIGHTS", tmp_path)
+    weights = train_unet.Mini().state_dict()
+    for part in ("unet", "text"):
+        own = {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
+        export.save(export.as_comfyui_names(own) if part == "text" else own, part)
+    loaded = export.load(tmp_path)
+    assert loaded.keys() == weights.keys()
+    assert all(torch.equal(loaded[name], tensor.half().float()) for name, tensor in weights.items())
+
+
+def test_words_without_captions_stand_for_nothing():
+    key = "clip_l.transformer.text_model.embeddings.token_embedding.weight"
+    table = torch.ones(5, 2)
+    kept = export.without_unused_words({key: table}, {"l": torch.tensor([1, 3, 3])})[key]
+    assert kept.sum(1).tolist() == [0, 2, 0, 2, 0] and table.all()
+
+
+def test_a_grown_decoder_begins_with_the_half_picture_enlarged(vae):
+    latents = torch.randn(1, 4, 8, 8, generator=generator(0, 0))
+    train_vae.grow(vae.decoder)
+    with torch.no_grad():
+        half, full = train_vae.decode_half(vae, latents), vae.decode(latents).sample
+    inner = (..., slice(2, -2), slice(2, -2))
+    difference = torch.nn.functional.avg_pool2d(full, 2)[inner] - half[inner]
+    assert difference.abs().mean() < 0.5 * half[inner].std()
+
+
 def test_exported_weights_are_whole_and_fp16(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "WEIGHTS", tmp_path)
     export.save({"a": torch.ones(2)}, "x")
