@@ -15,7 +15,8 @@ class MiniCheckpoint(io.ComfyNode):
             display_name="StoryBooth Mini Checkpoint",
             category="StoryBooth",
             description="A tiny network of SDXL's architecture that comes with StoryBooth: a whole story runs on a "
-            "laptop, without a download. It has not been trained yet, so its pictures are noise.",
+            "laptop, without a download. It draws small, simple pictures of a small world: toys, animals, cars and "
+            "houses, in forests, on beaches, in the snow, under the sea, in space, in cafes and among gold.",
             outputs=[
                 io.Model.Output(tooltip="The network that draws. Goes wherever an SDXL model goes."),
                 io.Clip.Output(tooltip="Turns the words of your story into what the network understands."),
