@@ -166,5 +166,6 @@ class IdentityBank:
             name = {COND: "conditional", UNCOND: "unconditional"}[half]
             raise ValueError(
                 f"bank: it was written at cfg {self.recipe.cfg:g} and holds no {name} features, but this sampler asks "
-                "for them. Sample at cfg 1, or write the bank again with the sampler's cfg."
+                "for them. Sample at cfg 1, without Self-Attention Guidance, which needs them at any cfg; or write the "
+                "bank again with the sampler's cfg."
             )

@@ -11,6 +11,9 @@ from .schedule import Layer
 class Phase(Protocol):
     """Told of every sampling run and evaluation, asked in every self-attention layer of the up blocks."""
 
+    writes: bool
+    """Whether every evaluation must cover its pictures whole."""
+
     @property
     def shaped_by(self) -> tuple[Hashable, ...]:
         """Equal for phases that change a picture in the same way."""

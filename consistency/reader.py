@@ -26,6 +26,7 @@ class BankReader(Phase):
     twice a compact bank, the bank stays there for the runs that follow.
     """
 
+    writes = False
     streamed = frozenset({"cuda"})
     """The types of devices that copies can run beside."""
 
@@ -46,7 +47,9 @@ class BankReader(Phase):
         return (self.bank.id, self.schedule)
 
     def start(self, sigmas: Sequence[float], seed: int | None) -> None:
-        """A sampling run with noise `seed` begins."""
+        """A sampling run with noise `seed` begins. ValueError where the bank was written nowhere near its `sigmas`."""
+        for sigma in sigmas:
+            nearest_step(sigma, self.bank.sigmas)
         own = self.bank.recipe.storage == "full" and seed is not None
         self._seed = seed if own else self.bank.recipe.seed
         self._step = -1

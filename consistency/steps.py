@@ -4,8 +4,7 @@ Samplers evaluate the model once a step or several times, between steps or twice
 simply be counted.
 """
 
-import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from operator import neg
 
@@ -27,7 +26,7 @@ def nearest_step(sigma: float, sigmas: Sequence[float], tolerance: float = 2.0) 
             f"evaluates at {sigma:.3g}. Use the sampler, scheduler and steps of the bank, or write the bank with those "
             "of this sampler."
         )
-    below = bisect_left(sigmas, -sigma, key=neg)
-    return min(
-        range(max(0, below - 1), min(below + 1, len(sigmas))), key=lambda step: abs(math.log(sigmas[step] / sigma))
-    )
+    step = step_of(sigma, sigmas)
+    later = min(step + 1, len(sigmas) - 1)
+    # Halfway, where dpm_2 and others evaluate, the step in progress counts, whatever the rounding.
+    return later if sigmas[step] * sigmas[later] > sigma**2 * (1 + 1e-3) else step

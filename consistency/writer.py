@@ -19,6 +19,7 @@ SLAB = 2**27
 class BankWriter(Phase):
     """The write `Phase`: one sampling run of the identity images that fills a bank; `finish` returns it."""
 
+    writes = True
     shaped_by = ()
 
     def __init__(self, recipe: Recipe, geometry: Geometry) -> None:

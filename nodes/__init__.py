@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .bank_hook import BankHook
 from .comic_page import ComicPage
 from .consistent_attention import ConsistentAttention
 from .identity_bank_files import LoadIdentityBank, SaveIdentityBank
@@ -21,6 +22,7 @@ NODES: list[type[io.ComfyNode]] = [
     Storyboard,
     IdentityBankWriter,
     ConsistentAttention,
+    BankHook,
     PanelSampler,
     ComicPage,
     SaveIdentityBank,

@@ -9,7 +9,9 @@ import comfy.model_base
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 
+from ..consistency.bank import IdentityBank
 from .sockets import EncodedStoryboard
+from .unet import network_of
 
 
 def require_kind(name: str, value: Any, kind: type, source: str) -> None:
@@ -79,3 +81,53 @@ def require_sdxl_vae(vae: VAE | None) -> None:
             f"vae: got a {type(vae.first_stage_model).__name__} with {vae.latent_channels} latent channels, expected "
             "SDXL's with 4. Use the VAE of an SDXL checkpoint, or sdxl-vae-fp16-fix."
         )
+
+
+def require_same_network(model: ModelPatcher, bank: IdentityBank) -> None:
+    """Raise ValueError where the bank was written by another network than `model`."""
+    weights, lora = network_of(model)
+    if weights != bank.recipe.model:
+        raise ValueError(
+            "bank: it was written by another model than the one that is to read it, whose features differ. Wire the "
+            "checkpoint that Identity Bank Writer used, or write the bank again with this one."
+        )
+    if lora != bank.recipe.lora:
+        raise ValueError(
+            f"bank: it was written {'with' if bank.recipe.lora else 'without'} a LoRA, and the model carries "
+            f"{'another' if lora and bank.recipe.lora else 'one' if lora else 'none'}. Use the same LoRA, at the same "
+            "strength, to write the bank and to read it."
+        )
+
+
+def require_one_gpu(model: ModelPatcher) -> None:
+    """Raise ValueError where `model` is shared out to several GPUs."""
+    if model.get_additional_models_with_key("multigpu"):
+        raise ValueError(
+            "model: it is shared out to several GPUs, and an identity bank is written and read on one. Remove MultiGPU "
+            "CFG Split from the model."
+        )
+
+
+def require_untiled(model_options: dict[str, Any], writing: bool) -> None:
+    """Raise ValueError where pictures are cut up: by HyperTile, and while `writing` by Context Windows."""
+    if writing and model_options.get("context_handler"):
+        raise ValueError(
+            "model: Context Windows cut pictures into parts, and a bank is written by whole ones. Remove Context "
+            "Windows from the model of Identity Bank Writer; panels may have them."
+        )
+    patches = model_options["transformer_options"].get("patches", {}).get("attn1_patch", [])
+    if any(getattr(patch, "__qualname__", "").startswith("HyperTile.") for patch in patches):
+        raise ValueError(
+            "model: HyperTile lets each tile of a picture see only a part of what self-attention reads, so that an "
+            "identity bank can be neither written nor read with it. Remove HyperTile from the model."
+        )
+
+
+def require_whole(lists: Sequence[list[dict[str, Any]] | None]) -> None:
+    """Raise ValueError where one of the `lists` of conditionings is more than one prompt for the whole picture."""
+    for entries in lists:
+        if entries and (len(entries) > 1 or entries[0].keys() & {"area", "mask"}):
+            raise ValueError(
+                "storyboard: while a bank is written, a picture has one prompt for all of it, but this one comes in "
+                "regions. Use regional conditioning on panels, with KSampler and Identity Bank Hook."
+            )

@@ -8,10 +8,9 @@ from comfy_api.latest import io
 from ..consistency.bank import IdentityBank
 from ..consistency.reader import BankReader
 from ..consistency.schedule import Schedule
-from .checks import require_kind, require_sdxl
+from .checks import require_kind, require_same_network, require_sdxl
 from .patching import with_phase
 from .sockets import IdentityBankSocket
-from .unet import network_of
 from .widgets import schedule_inputs
 
 
@@ -60,19 +59,3 @@ class ConsistentAttention(io.ComfyNode):
         if reader.schedule.never_acts(bank.recipe.steps):
             return io.NodeOutput(model.clone())
         return io.NodeOutput(with_phase(model, reader))
-
-
-def require_same_network(model: ModelPatcher, bank: IdentityBank) -> None:
-    """Raise ValueError where the bank was written by another network than `model`."""
-    weights, lora = network_of(model)
-    if weights != bank.recipe.model:
-        raise ValueError(
-            "bank: it was written by another model than the one on the model socket, whose features differ. Wire the "
-            "checkpoint that Identity Bank Writer used, or write the bank again with this one."
-        )
-    if lora != bank.recipe.lora:
-        raise ValueError(
-            f"bank: it was written {'with' if bank.recipe.lora else 'without'} a LoRA, and the model socket carries "
-            f"{'another' if lora and bank.recipe.lora else 'one' if lora else 'none'}. Wire the same LoRA, at the same "
-            "strength, into Identity Bank Writer and this node."
-        )

@@ -138,7 +138,10 @@ class IdentityBankWriter(io.ComfyNode):
         bank = BANKS.get(key)
         if bank is None:
             geometry = bank_geometry(model, width, height)
-            _announce(recipe, geometry, cls.hidden.unique_id)
+            # Some nodes, such as Self-Attention Guidance, need the negative prompt at CFG 1, too.
+            always = model.model_options.get("disable_cfg1_optimization", False)
+            size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(cfg, 1.0) and not always else 2)
+            _announce(recipe, size, cls.hidden.unique_id)
             bank = _write(model, recipe, geometry, positive, storyboard.negative, steps)
             BANKS.put(key, bank, bank.size)
         else:
@@ -158,9 +161,8 @@ def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
     return identities
 
 
-def _announce(recipe: Recipe, geometry: Geometry, node_id: str) -> None:
-    """Tell the bank's size before it is written. MemoryError where it cannot fit."""
-    size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(recipe.cfg, 1.0) else 2)
+def _announce(recipe: Recipe, size: int, node_id: str) -> None:
+    """Tell the bank's size in bytes before it is written. MemoryError where it cannot fit."""
     free = comfy.model_management.get_free_memory(torch.device("cpu"))
     text = f"{len(recipe.prompts)} identity images, bank of {_readable(size)}"
     if len(recipe.prompts) == 1:

@@ -1,20 +1,26 @@
 """Consistent self-attention on a ComfyUI MODEL.
 
 `attn1_patch` is called with the input of every self-attention layer, before its projections, and may return a longer
-context; wrappers around the sampling run and around each evaluation of the model tell it which step it is in. All are
-closures: ComfyUI copies the options of a model when it clones it, and must not copy a bank with them.
+context; wrappers around the sampling run and around each evaluation of the model tell it which step it is in and whose
+prompts come. All are closures: ComfyUI copies the options of a model when it clones it, and must not copy a bank with
+them.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
 import torch
+from comfy.hooks import EnumHookScope, HookGroup, TransformerOptionsHook
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 
 from ..consistency.bank import tokens_of
 from ..consistency.phase import Phase
-from ..consistency.schedule import Layer
+from ..consistency.schedule import COND, UNCOND, Layer
+from .checks import require_one_gpu, require_untiled, require_whole
+from .halves import halves_of_call, halves_of_prompts
 
 KEY = "storybooth"
 BYPASS = "storybooth_bypass"
@@ -27,8 +33,59 @@ class ShapedBy(tuple):
 
 
 def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
-    """A clone of `model` whose sampling runs write or read a bank."""
+    """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already."""
+    closures = _closures(phase)
+    patched = model.clone()
+    patched.set_model_attn1_patch(closures.attn1)
+    for kind, wrapper in closures.wrappers.items():
+        patched.add_wrapper_with_key(kind, KEY, wrapper)
+    patched.add_callback_with_key(CallbacksMP.ON_DETACH, KEY, closures.detach)
+    return patched
+
+
+def hooks_for(phase: Phase, check: Callable[[ModelPatcher], None]) -> HookGroup:
+    """ComfyUI's HOOKS by which only the conditionings that carry them read a bank.
+
+    `check(model)` is called when sampling begins, and may raise.
+    """
+    closures = _closures(phase, check)
+    # ComfyUI evaluates conditionings with different hooks apart. Wrappers of single conditionings it never calls, hence
+    # the second hook, for all of them.
+    shared = {kind: {KEY: [wrapper]} for kind, wrapper in closures.wrappers.items()}
+    hooks = HookGroup()
+    hooks.add(_KeyframedHook({"patches": {"attn1_patch": [closures.attn1]}}, EnumHookScope.HookedOnly))
+    hooks.add(TransformerOptionsHook({"wrappers": shared}, EnumHookScope.AllConditioning))
+    return hooks
+
+
+class _KeyframedHook(TransformerOptionsHook):
+    """Off where the keyframes of Set Hook Keyframes say strength 0, else on."""
+
+    def on_apply_hooks(self, model: ModelPatcher, transformer_options: dict[str, Any]) -> None:
+        if self.strength:
+            super().on_apply_hooks(model, transformer_options)
+
+
+def without_bank(model: ModelPatcher) -> ModelPatcher:
+    """A clone of `model` in which every bank is left alone: exactly plain self-attention."""
+    plain = model.clone()
+    plain.model_options["transformer_options"][BYPASS] = True
+    return plain
+
+
+@dataclass(frozen=True)
+class _Closures:
+    """Through which ComfyUI runs a phase: the patch of self-attention, wrappers by their kind, a callback."""
+
+    attn1: Callable[..., Any]
+    wrappers: dict[str, Callable[..., Any]]
+    detach: Callable[..., None]
+
+
+def _closures(phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> _Closures:
     sampling = False
+    prompts: dict[Any, int] = {}
+    halves: Sequence[int] = (COND, UNCOND)
 
     def outer_sample(
         executor: Any,
@@ -42,13 +99,17 @@ def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
         seed: int | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        nonlocal sampling
-        options = executor.class_obj.model_options
-        if options.get("multigpu_clones"):
-            raise ValueError("model: an identity bank cannot be used with multi-GPU work units; remove that node.")
+        nonlocal sampling, prompts, halves
+        guider = executor.class_obj
+        options = guider.model_options
         sampling = not options["transformer_options"].get(BYPASS, False)
         try:
             if sampling:
+                require_one_gpu(guider.model_patcher)
+                require_untiled(options, phase.writes)
+                if check:
+                    check(guider.model_patcher)
+                prompts, halves = halves_of_prompts(guider.conds), (COND, UNCOND)
                 phase.start(sigmas[:-1].tolist(), seed)
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
         finally:
@@ -65,7 +126,8 @@ def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
         # ComfyUI estimates memory from this shape, in proportion to its batch; it serves for nothing else.
         computing = network.memory_required([2 * rows, *noise_shape[1:]])
         prepared = executor(model, [rows * (1 + needed / computing), *noise_shape[1:]], *args, **kwargs)
-        if model.load_device.type == "cuda":
+        # Hooks are not told when a model leaves its device, and so leave nothing there themselves.
+        if model.load_device.type == "cuda" and not check:
             phase.settle(_room(model, computing + needed))
         return prepared
 
@@ -76,6 +138,13 @@ def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
             phase.begin(float(timestep[0]))
         return executor(x, timestep, *args, **kwargs)
 
+    def calc_cond_batch(executor: Any, model: Any, conds: list[Any], *args: Any) -> list[torch.Tensor]:
+        nonlocal halves
+        if sampling and phase.writes:
+            require_whole(conds)
+        halves = halves_of_call(conds, prompts)
+        return executor(model, conds, *args)
+
     @torch.compiler.disable
     def attn1(
         hidden_states: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
@@ -84,25 +153,25 @@ def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
         if not sampling or name != "output":
             return hidden_states, context, value
         layer = Layer(block, options["block_index"])
-        halves = options["cond_or_uncond"]
-        extended = phase.attend(layer, hidden_states, context, halves)
+        chunks = [halves[index] for index in options["cond_or_uncond"]]
+        extended = phase.attend(layer, hidden_states, context, chunks)
         # Other patches may give keys and values contexts of their own.
         same = value is context
-        return hidden_states, extended, extended if same else phase.attend(layer, hidden_states, value, halves)
+        return hidden_states, extended, extended if same else phase.attend(layer, hidden_states, value, chunks)
 
     def detach(model: ModelPatcher, unpatch_all: bool) -> None:
         if unpatch_all:  # otherwise a clone takes its place on the device
             phase.leave()
 
-    for closure in (outer_sample, prepare_sampling, predict_noise, attn1, detach):
+    wrappers = {
+        WrappersMP.OUTER_SAMPLE: outer_sample,
+        WrappersMP.PREPARE_SAMPLING: prepare_sampling,
+        WrappersMP.PREDICT_NOISE: predict_noise,
+        WrappersMP.CALC_COND_BATCH: calc_cond_batch,
+    }
+    for closure in (attn1, *wrappers.values(), detach):
         closure.shaped_by = ShapedBy(phase.shaped_by)
-    patched = model.clone()
-    patched.set_model_attn1_patch(attn1)
-    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, outer_sample)
-    patched.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, prepare_sampling)
-    patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, predict_noise)
-    patched.add_callback_with_key(CallbacksMP.ON_DETACH, KEY, detach)
-    return patched
+    return _Closures(attn1, wrappers, detach)
 
 
 def _room(model: ModelPatcher, computing: float) -> int:
@@ -110,10 +179,3 @@ def _room(model: ModelPatcher, computing: float) -> int:
     needed = max(computing, comfy.model_management.minimum_inference_memory())
     to_come = max(0, model.model_size() - model.loaded_size())
     return int(comfy.model_management.get_free_memory(model.load_device) - needed - to_come)
-
-
-def without_bank(model: ModelPatcher) -> ModelPatcher:
-    """A clone of `model` in which every bank is left alone: exactly plain self-attention."""
-    plain = model.clone()
-    plain.model_options["transformer_options"][BYPASS] = True
-    return plain

@@ -11,7 +11,6 @@ import io
 import json
 import tempfile
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ from comic.storyboard import parse
 from . import ROOT, browser, host
 from .canvas import open_canvas
 from .client import Graph
+from .graphs import Node, Stage, Story
 from .server import Server, install_pack, serve
+from .two_characters import TWO_CHARACTERS
 
 WORKFLOWS = ROOT / "workflows"
 PICTURE = ROOT / "docs" / "canvas.jpg"
@@ -44,36 +45,6 @@ _VAE = {  # fp16-fix is in the repository's name, not in the file's
 
 _TOP, _BOTTOM = 250, 1040  # of the nodes below the notes, and of all stages: Nodes 2.0 needs the more room
 _TALL = 770  # nine panels then fit on the sampler
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node on the canvas; `at` and `size` in pixels. Inputs that are not given keep their defaults."""
-
-    type: str
-    at: tuple[int, int]
-    size: tuple[int, int]
-    inputs: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, str] | None = None
-    """A file that the canvas offers to download: name, url, and the directory below models/."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A group on the canvas: a title, one sentence, and the box around its nodes."""
-
-    title: str
-    sentence: str
-    box: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Story:
-    """A workflow: nodes by id, and the stages that explain them."""
-
-    name: str
-    nodes: dict[str, Node]
-    stages: tuple[Stage, ...]
 
 
 def _story(
@@ -195,6 +166,7 @@ STORIES = (
         switch_step=20,
         training={"lora_name": "nupjuki"},
     ),
+    TWO_CHARACTERS,
 )
 
 _DRAW = """async ([api, nodes, stages, pack]) => {
@@ -239,9 +211,9 @@ def draw(page: Page, story: Story) -> tuple[dict[str, Any], Graph]:
     return workflow, json.loads(page.evaluate(_EXPORT, workflow))
 
 
-def run(page: Page, comfy: Server, workflow: dict[str, Any]) -> tuple[Image.Image, Image.Image]:
-    """Press Run as a user would; return the comic page, and the canvas with all stages and the filled strip."""
-    width, height = (max(stage.box[axis] + stage.box[axis + 2] for stage in STORIES[0].stages) for axis in (0, 1))
+def run(page: Page, comfy: Server, story: Story, workflow: dict[str, Any]) -> tuple[Image.Image, Image.Image]:
+    """Press Run as a user would; return the saved picture, and the canvas with all stages and what they show."""
+    width, height = story.size
     margin, scale = 180, 0.7  # in pixels of the screen: menus lie over the canvas's edges
     clip = {"x": margin, "y": margin, "width": round(scale * width), "height": round(scale * height)}
     page.set_viewport_size({axis: clip[axis] + 2 * margin for axis in ("width", "height")})
@@ -254,7 +226,7 @@ def run(page: Page, comfy: Server, workflow: dict[str, Any]) -> tuple[Image.Imag
     page.wait_for_timeout(5000)  # for images to load, and for notices to go
     canvas = Image.open(io.BytesIO(page.screenshot(clip=clip)))
     (saved,) = (str(node["id"]) for node in workflow["nodes"] if node["type"] == "SaveImage")
-    (record,) = comfy.get_json("/history").values()
+    *_, record = comfy.get_json("/history").values()
     return Image.open(io.BytesIO(comfy.download(record["outputs"][saved]["images"][0]))), canvas
 
 
@@ -284,8 +256,9 @@ def main() -> None:
                 _write(f"{story.name}.json", workflow)
                 _write(f"api/{story.name}.json", api)
                 if "mini" in story.name:
-                    picture, canvas = run(page, comfy, workflow)
-                    canvas.convert("RGB").save(PICTURE, quality=85)
+                    picture, canvas = run(page, comfy, story, workflow)
+                    if story is STORIES[0]:
+                        canvas.convert("RGB").save(PICTURE, quality=85)
                 else:
                     picture = _layout_only()
                 picture.thumbnail((512, 512))

@@ -13,7 +13,7 @@ FOLDER = "whatever-name"
 """Where tests/conftest.py puts the pack; the template browser lists workflows under it."""
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-MINI, SDXL = "nupjuki_story_mini", "nupjuki_story_sdxl"
+MINI, SDXL, TWO = "nupjuki_story_mini", "nupjuki_story_sdxl", "two_characters_mini"
 
 MODELS = {
     "sd_xl_base_1.0.safetensors": "checkpoints",
@@ -30,13 +30,14 @@ def open_template(page, name):
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text(FOLDER, exact=True).last.click()
     page.get_by_text(name, exact=True).first.click()
-    page.wait_for_function("() => app.rootGraph.nodes.some((node) => node.type === 'StoryBoothComicPage')")
-    return read(f"{name}.json")
+    workflow = read(f"{name}.json")
+    page.wait_for_function(f"app.rootGraph.nodes.length === {len(workflow['nodes'])}")
+    return workflow
 
 
-def test_the_template_browser_lists_both_with_thumbnails(comfy):
-    assert sorted(comfy.get_json("/api/workflow_templates")[FOLDER]) == [MINI, SDXL]
-    for name in (MINI, SDXL):
+def test_the_template_browser_lists_all_with_thumbnails(comfy):
+    assert sorted(comfy.get_json("/api/workflow_templates")[FOLDER]) == [MINI, SDXL, TWO]
+    for name in (MINI, SDXL, TWO):
         assert comfy.get(f"/api/workflow_templates/{FOLDER}/{name}.jpg").startswith(b"\xff\xd8\xff")
 
 
@@ -47,7 +48,7 @@ def test_no_other_folder_hides_the_workflows():
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", [MINI, SDXL])
+@pytest.mark.parametrize("name", [MINI, SDXL, TWO])
 def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, nodes2):
     open_canvas(page, comfy.url, nodes2)
     workflow = open_template(page, name)
@@ -58,7 +59,7 @@ def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, node
     assert json.loads(exported) == read(f"api/{name}.json")
 
 
-@pytest.mark.parametrize("name", [MINI, SDXL])
+@pytest.mark.parametrize("name", [MINI, SDXL, TWO])
 def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
     twin = read(f"api/{name}.json")
     for key, node in twin.items():
@@ -67,7 +68,7 @@ def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", [MINI, SDXL])
+@pytest.mark.parametrize("name", [MINI, SDXL, TWO])
 def test_nothing_overlaps_and_every_node_lies_in_a_stage(comfy, page, name, nodes2):
     open_canvas(page, comfy.url, nodes2)
     open_template(page, name)

@@ -14,6 +14,7 @@ NODES = {
     "StoryBoothStoryboard": "Storyboard",
     "StoryBoothIdentityBankWriter": "Identity Bank Writer",
     "StoryBoothConsistentAttention": "Consistent Self-Attention Patch",
+    "StoryBoothBankHook": "Identity Bank Hook",
     "StoryBoothPanelSampler": "Story Panel Sampler",
     "StoryBoothComicPage": "Comic Page",
     "StoryBoothSaveIdentityBank": "Save Identity Bank",

@@ -28,8 +28,5 @@ def test_comfyui_is_told_what_memory_a_bank_needs(measured):
     assert measured["memory"]["write"] == pytest.approx(2 * 2 * upper * (4 * 2 * 16 + 16), rel=1e-6)
     places = 4 * 2 * 16 * upper  # what is copied to the device ahead: the kept tokens of two images
     assert measured["memory"]["read"] == pytest.approx(2 * upper * (4 * 2 * 16 + 16) + places, rel=1e-6)
-
-
-def test_every_sampler_family_reads(measured):
-    assert len(measured["samplers"]) == 10
-    assert all(0.01 < change < 10 for change in measured["samplers"].values()), measured["samplers"]
+    # Shares of one estimate, so that two come out a little above their sum.
+    assert 2 * measured["memory"]["read"] <= measured["memory"]["read two"] <= 2.2 * measured["memory"]["read"]

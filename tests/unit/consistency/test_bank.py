@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -157,6 +158,8 @@ def test_step_of_an_evaluation():
 
 def test_nearest_step_is_logarithmic_and_refuses_far_levels():
     assert [nearest_step(sigma, SIGMAS) for sigma in (28.0, 10.0, 9.8, 5.0, 0.15)] == [0, 0, 1, 1, 4]
+    halfway = math.sqrt(SIGMAS[1] * SIGMAS[2])
+    assert [nearest_step(halfway * rounding, SIGMAS) for rounding in (1 - 1e-6, 1, 1 + 1e-6)] == [1, 1, 1]
     for far in (28.1, 0.14):
         with pytest.raises(ValueError, match=r"^bank: .*noise levels"):
             nearest_step(far, SIGMAS)
