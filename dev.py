@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # an embedded Python d
 
 from workshop import PATIENT, ROOT, WorkshopError, browser, environment, host
 
-BENCHMARKS = ("attention",)
+BENCHMARKS = ("attention", "full_story")
 
 
 def demo(photos: Path | None) -> int:

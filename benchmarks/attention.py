@@ -5,8 +5,6 @@ medians, and what counts are their ratios. Weights and bank are random: neither 
 """
 
 import argparse
-import json
-import platform
 import statistics
 import threading
 import time
@@ -19,6 +17,7 @@ import comfy.utils
 import psutil
 import torch
 from comfy.model_patcher import ModelPatcher
+from machine import keep
 from random_sdxl import unet
 from tqdm import tqdm
 
@@ -26,7 +25,7 @@ from storybooth.consistency.bank import Geometry, IdentityBank, Recipe
 from storybooth.consistency.reader import BankReader
 from storybooth.consistency.schedule import COND, UNCOND, Layer, Schedule
 from storybooth.consistency.writer import BankWriter
-from storybooth.files import write_whole
+from storybooth.nodes import mini_network
 from storybooth.nodes.patching import with_phase
 from storybooth.nodes.sampling import empty_latent, noise_for, sample
 from storybooth.nodes.unet import bank_geometry
@@ -63,8 +62,10 @@ class DenseReader:
         if name != "output":
             return states, context, value
         layer = Layer(block, options["block_index"])
-        stored = torch.stack([self._features[layer, half] for half in options["cond_or_uncond"]])
-        stored = stored.to(states.device, states.dtype).flatten(1, 2)
+        stored = [
+            self._features[layer, half].to(states.device, non_blocking=True) for half in options["cond_or_uncond"]
+        ]
+        stored = torch.stack(stored).to(states.dtype).flatten(1, 2)
         extended = torch.cat([stored, context], dim=1)
         return states, extended, extended
 
@@ -75,6 +76,27 @@ class DenseReader:
             row = torch.cat([kept, torch.ones(tokens, dtype=torch.bool, device=q.device)])
             self._masks[tokens] = row.expand(tokens, -1).contiguous()
         return comfy.ldm.modules.attention.optimized_attention(q, k, v, options["n_heads"], mask=self._masks[tokens])
+
+
+class ProjectedReader:
+    """Our read of a bank that stores projected keys and values: no projection of what is appended, twice the bank."""
+
+    def __init__(self, features: dict[tuple[Layer, int], torch.Tensor]) -> None:
+        self._features = features
+
+    def patch(self, model: ModelPatcher) -> ModelPatcher:
+        """A clone of `model` that reads so in all layers of the up blocks."""
+        patched = model.clone()
+        for layer in {layer for layer, _ in self._features}:
+            patched.set_model_attn1_replace(self._attend, "output", layer.block, layer.index)
+        return patched
+
+    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: dict) -> torch.Tensor:
+        layer = Layer(options["block"][1], options["block_index"])
+        stored = [self._features[layer, half].to(q.device, non_blocking=True) for half in options["cond_or_uncond"]]
+        keys, values = torch.stack(stored).to(q.dtype).flatten(1, 2).chunk(2, dim=-1)
+        k, v = torch.cat([k, keys], dim=1), torch.cat([v, values], dim=1)
+        return comfy.ldm.modules.attention.optimized_attention(q, k, v, options["n_heads"])
 
 
 def recipe(size: int, strength: float) -> Recipe:
@@ -99,14 +121,24 @@ def recipe(size: int, strength: float) -> Recipe:
 
 def bank(made_of: Recipe, geometry: Geometry, sigma: float) -> IdentityBank:
     """A bank of random features, in system memory as a written one is."""
-    pin = torch.cuda.is_available()
     features = {}
     for layer, channels in geometry.layers.items():
         kept = made_of.stored_tokens(layer.level, geometry.tokens[layer.level])
         for half in (COND, UNCOND):
-            feature = torch.randn(IMAGES, kept, channels).to(torch.float16)
-            features[0, layer, half] = feature.pin_memory() if pin else feature
+            features[0, layer, half] = _pinned(torch.randn(IMAGES, kept, channels).to(torch.float16))
     return IdentityBank(made_of, (sigma,), geometry.tokens, torch.zeros(IMAGES, 4, 1, 1), features)
+
+
+def _pinned(feature: torch.Tensor) -> torch.Tensor:
+    return feature.pin_memory() if torch.cuda.is_available() else feature
+
+
+class StreamedReader(BankReader):
+    """Finds no room on the device for the bank to stay, though one step's is small."""
+
+    def settle(self, room: int) -> None:
+        """Take no room."""
+        super().settle(0)
 
 
 class Peak:
@@ -146,8 +178,10 @@ class Peak:
 
 def step(model: ModelPatcher, size: int, batch: int) -> Peak:
     """One step of euler at cfg 5."""
-    text = torch.zeros(batch, 77, 2048)
-    conditioning = [[text, {"pooled_output": torch.zeros(batch, 1280)}]]
+    widths = model.model.model_config.unet_config
+    text = torch.zeros(batch, 77, widths["context_dim"])
+    pooled = torch.zeros(batch, widths["adm_in_channels"] - mini_network.MICRO_CONDITIONING)
+    conditioning = [[text, {"pooled_output": pooled}]]
     noise = noise_for(empty_latent(size, size, batch), SEED)
     with torch.inference_mode():
         # Loading the weights is no part of a step.
@@ -165,9 +199,9 @@ def variants(model: ModelPatcher, size: int) -> dict[str, Variant]:
     geometry = bank_geometry(model, size, size)
     sigma = float(model.get_model_object("model_sampling").sigma_max)
 
-    def reading(strength: float) -> Variant:
+    def reading(strength: float, kind: type[BankReader] = StreamedReader) -> Variant:
         made_of = recipe(size, strength)
-        reader = BankReader(bank(made_of, geometry, sigma), made_of.schedule)
+        reader = kind(bank(made_of, geometry, sigma), made_of.schedule)
         return lambda: with_phase(model, reader), 1
 
     def writing(strength: float) -> Variant:
@@ -179,9 +213,20 @@ def variants(model: ModelPatcher, size: int) -> dict[str, Variant]:
         reader = DenseReader(features, 0.5)
         return lambda: reader.patch(model), 1
 
+    def projected() -> Variant:
+        half = bank(recipe(size, 0.5), geometry, sigma)
+        # Random numbers again: keys and values in one tensor.
+        features = {
+            (layer, side): _pinned(feature.repeat(1, 1, 2)) for (_, layer, side), feature in half.features.items()
+        }
+        reader = ProjectedReader(features)
+        return lambda: reader.patch(model), 1
+
     return {
         "plain": (lambda: model, 1),
         "read, half of the tokens": reading(0.5),
+        **({"the same, the bank staying on the GPU": reading(0.5, BankReader)} if torch.cuda.is_available() else {}),
+        "the same from keys and values": projected(),
         "read, all tokens": reading(1.0),
         "dense read, half of the tokens": dense(),
         f"plain, batch of {IMAGES}": (lambda: model, IMAGES),
@@ -205,19 +250,12 @@ def measure(model: ModelPatcher, size: int, repeats: int) -> list[dict[str, str 
     return rows
 
 
-def machine() -> str:
-    """The processor or accelerator in words."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-
-
 def main() -> None:
     """Measure, print a table, and write the figures to `--output`."""
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description="One sampling step of full-size SDXL, with and without a bank.")
-    parser.add_argument("--size", type=int, default=1024 if cuda else 512, help="side of the picture in pixels")
-    parser.add_argument("--repeats", type=int, default=7 if cuda else 3)
+    parser.add_argument("--size", type=int, default=1024 if cuda else 256, help="side of the picture in pixels")
+    parser.add_argument("--repeats", type=int, default=7 if cuda else 5)
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16" if cuda else "float32")
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     arguments = parser.parse_args()
@@ -225,9 +263,7 @@ def main() -> None:
     model = unet(getattr(torch, arguments.dtype))
     rows = measure(model, arguments.size, arguments.repeats)
     print(table(rows))
-    if arguments.output:
-        made = {"machine": machine(), "torch": torch.__version__, "size": arguments.size, "dtype": arguments.dtype}
-        write_whole(arguments.output, lambda path: path.write_text(json.dumps({**made, "rows": rows}, indent=2) + "\n"))
+    keep("attention", cuda, {"size": arguments.size, "dtype": arguments.dtype, "rows": rows}, arguments.output)
 
 
 def table(rows: list[dict[str, str | float]]) -> str:

@@ -2,15 +2,21 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import comfy.ops
 import comfy.sd
 import comfy.supported_models
 import torch
+from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
+from comfy.sdxl_clip import SDXLClipModel
+from safetensors.torch import save_file
 
 from storybooth.nodes import mini_network
+
+_VAE = {"ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2}  # Mini's has less
 
 # Last layers of residual branches, damped: seventy branches in a row add up to something of order 1.
 _DAMPED = ("ff.net.2", "proj_out", "out_layers.3", "conv2", "self_attn.out_proj", "mlp.fc2")
@@ -34,8 +40,28 @@ def draw(network: torch.nn.Module, dtype: torch.dtype, seed: int) -> Iterator[tu
 
 def unet(dtype: torch.dtype, seed: int = 42) -> ModelPatcher:
     """ComfyUI's MODEL of SDXL's UNet."""
-    sdxl = comfy.supported_models.SDXL
-    config = sdxl({**mini_network.UNET, **sdxl.unet_config, "channel_mult": [1, 2, 4]}).unet_config
-    network = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init)
-    weights = dict(draw(network, dtype, seed))
+    weights = dict(draw(_unet(), dtype, seed))
     return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})
+
+
+def save_checkpoint(path: Path, dtype: torch.dtype = torch.float16, seed: int = 42) -> None:
+    """Write UNet, text encoders and VAE as one checkpoint under the names that SDXL's has; in fp16, 7 GB."""
+    config = _config()
+    with torch.device("meta"):
+        vae = AutoencoderKL(**{**mini_network.VAE, "ddconfig": {**mini_network.VAE["ddconfig"], **_VAE}})
+    text = SDXLClipModel(device="meta")
+    weights = {
+        **config.process_unet_state_dict_for_saving(dict(draw(_unet(), dtype, seed))),
+        **config.process_clip_state_dict_for_saving(dict(draw(text, dtype, seed + 1))),
+        **config.process_vae_state_dict_for_saving(dict(draw(vae, dtype, seed + 2))),
+    }
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+
+
+def _config() -> comfy.supported_models.SDXL:
+    sdxl = comfy.supported_models.SDXL
+    return sdxl({**mini_network.UNET, **sdxl.unet_config, "channel_mult": [1, 2, 4]})
+
+
+def _unet() -> UNetModel:
+    return UNetModel(**_config().unet_config, device="meta", operations=comfy.ops.disable_weight_init)

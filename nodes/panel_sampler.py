@@ -16,7 +16,7 @@ from .checks import (
     require_sdxl_vae,
     require_text_for,
 )
-from .panel_drawing import PanelDecoding, PanelSampling, Settings
+from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from .widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
@@ -68,6 +68,16 @@ class PanelSampler(io.ComfyNode):
                     optional=True,
                     tooltip="With it, [id] lines show the identity images themselves instead of being drawn again.",
                 ),
+                io.Int.Input(
+                    "at_once",
+                    display_name="panels at once",
+                    optional=True,
+                    default=1,
+                    min=1,
+                    max=16,
+                    tooltip="Draws up to so many panels with the same seed in one batch, which is faster on a GPU with "
+                    "memory to spare. Samplers that add noise on the way, such as euler_ancestral, draw one by one.",
+                ),
             ],
             outputs=[
                 io.Image.Output("images", display_name="images", tooltip="One picture for each line that is shown."),
@@ -95,6 +105,7 @@ class PanelSampler(io.ComfyNode):
         seed: int,
         seed_mode: str,
         bank: IdentityBank | None = None,
+        at_once: int = 1,
     ) -> io.NodeOutput:
         require_sdxl(model)
         require_sdxl_vae(vae)
@@ -103,6 +114,8 @@ class PanelSampler(io.ComfyNode):
         require_option("sampler_name", sampler_name, SAMPLERS)
         require_option("scheduler", scheduler, SCHEDULERS)
         require_option("seed_mode", seed_mode, SEED_MODES)
+        if at_once < 1:
+            raise ValueError(f"at_once: got {at_once}, expected 1 or more panels.")
         shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
         if not shown:
             raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
@@ -111,15 +124,20 @@ class PanelSampler(io.ComfyNode):
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
         settings = Settings(width, height, steps, cfg, sampler_name, scheduler)
-        sampling = PanelSampling(model, storyboard.negative, settings, progress)
+        sampling = PanelSampling(model, storyboard.negative, settings, progress, at_once)
         decoding = PanelDecoding(vae)
+        lines = {
+            index: Line(storyboard.positive[index], _seed_of(panel, index, seed, seed_mode), panel.plain)
+            for index, panel in enumerate(storyboard.panels)
+            if not panel.hidden and index not in reused
+        }
         latents, images = [], []
         for place, index in enumerate(shown):
             panel = storyboard.panels[index]
             latent = reused.get(index)
             if latent is None:
-                panel_seed = _seed_of(panel, index, seed, seed_mode)
-                latent = sampling.latent(storyboard.positive[index], panel_seed, panel.plain, place * steps)
+                to_come = [line for other, line in lines.items() if other > index]
+                latent = sampling.latent(lines[index], to_come, place * steps)
             image = decoding.image(latent)
             latents.append(latent)
             images.append(image)

@@ -84,7 +84,7 @@ def as_batch(conditionings: list[Conditioning]) -> Conditioning:
     ValueError, naming `storyboard`, where a prompt changes during sampling or carries hooks, which would give the
     bank several networks, and where prompts of too different lengths have no common one that is reasonable.
     """
-    if any(len(conditioning) != 1 or "hooks" in conditioning[0][1] for conditioning in conditionings):
+    if not all(_is_simple(conditioning) for conditioning in conditionings):
         raise ValueError(
             "storyboard: its CLIP carries hooks or a schedule, so that prompts come with changes of the model, but a "
             "bank is written by one model. Wire a CLIP without Set CLIP Hooks into Storyboard, and load LoRAs with "
@@ -92,10 +92,24 @@ def as_batch(conditionings: list[Conditioning]) -> Conditioning:
         )
     states = [conditioning[0][0] for conditioning in conditionings]
     lengths = [state.shape[1] for state in states]
-    if common_tokens(states) > max(*lengths, COMMON_TOKENS):
+    if not _have_common_length(states):
         raise ValueError(
             f"storyboard: its [id] lines have prompts of {', '.join(map(str, lengths))} tokens, which have no common "
             f"length below {COMMON_TOKENS}. Shorten them to less than 300 words each, or make them equally long."
         )
     pooled = torch.cat([conditioning[0][1]["pooled_output"] for conditioning in conditionings])
     return [[join_states(states), {**conditionings[0][0][1], "pooled_output": pooled}]]
+
+
+def can_be_batch(conditionings: list[Conditioning]) -> bool:
+    """Whether `as_batch` takes these."""
+    simple = all(_is_simple(conditioning) for conditioning in conditionings)
+    return simple and _have_common_length([conditioning[0][0] for conditioning in conditionings])
+
+
+def _is_simple(conditioning: Conditioning) -> bool:
+    return len(conditioning) == 1 and "hooks" not in conditioning[0][1]
+
+
+def _have_common_length(states: list[torch.Tensor]) -> bool:
+    return common_tokens(states) <= max(*(state.shape[1] for state in states), COMMON_TOKENS)

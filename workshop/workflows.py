@@ -125,8 +125,8 @@ STORIES = (
         vae=["1", 2],
         sentences=_SENTENCES
         | {
-            "character": "A tiny model that comes with StoryBooth and draws **a small, simple world**, and photos of one "
-            "toy. To use photos of your own, put their folder into ComfyUI's **input** folder.",
+            "character": "A tiny model that comes with StoryBooth and draws **a small, simple world**, and photos of "
+            "one toy. To use photos of your own, put their folder into ComfyUI's **input** folder.",
         },
         folder="storybooth samples/blue_plush",
         size=192,

@@ -26,6 +26,7 @@ def test_sizes_at_the_report_settings():
     compact = size_in_bytes(recipe(2, Schedule(), steps=50, dtype="fp16"), SDXL)
     assert full == 22_020_096_000
     assert compact / full == pytest.approx(0.375, abs=0.01)
+    assert compact <= 7.8 * 2**30
     assert size_in_bytes(recipe(2, Schedule(), steps=50, dtype="fp8"), SDXL) * 2 == compact
 
 

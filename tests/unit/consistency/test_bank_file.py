@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from storybooth.consistency.bank import Geometry, tokens_of
 from storybooth.consistency.bank_file import load, save
 from storybooth.consistency.reader import BankReader
-from storybooth.consistency.schedule import COND, UNCOND
+from storybooth.consistency.schedule import COND, UNCOND, Layer, Schedule
 from storybooth.consistency.writer import BankWriter
 
 from .making import GEOMETRY, SIGMAS, recipe, write
@@ -30,6 +31,32 @@ def test_a_bank_comes_back_as_it_was(tmp_path, storage, dtype, halves):
     assert torch.equal(loaded.latents, bank.latents)
     assert loaded.features.keys() == bank.features.keys()
     assert all(torch.equal(loaded.features[slot].float(), bank.features[slot].float()) for slot in bank.features)
+
+
+def test_files_have_the_sizes_of_the_report(tmp_path):
+    """SDXL's layers at the report's 50 steps, in a picture of 64 x 64: a 256th of its 22,020,096,000 bytes."""
+    layers = {Layer(block, index): 1280 for block in range(3) for index in range(10)}
+    layers |= {Layer(block, index): 640 for block in range(3, 6) for index in range(2)}
+    geometry = Geometry(layers, tokens_of(8, 8))
+    sigmas = [float(50 - step) for step in range(50)]
+
+    def size(storage, dtype):
+        made_with = recipe(2, Schedule(), width=64, height=64, steps=50, storage=storage, dtype=dtype)
+        writer = BankWriter(made_with, geometry)
+        writer.start(sigmas, seed=None)
+        for sigma in sigmas:
+            writer.begin(sigma)
+            for layer, channels in layers.items():
+                states = torch.ones(4, geometry.tokens[layer.level], channels)
+                writer.attend(layer, states, states, [UNCOND, COND])
+        path = tmp_path / f"{storage}-{dtype}.safetensors"
+        save(writer.finish(torch.zeros(2, 4, 8, 8)), path)
+        return path.stat().st_size
+
+    full = size("full", "fp16")
+    assert full == pytest.approx(22_020_096_000 / 256, rel=0.01), "the header comes on top"
+    assert size("compact", "fp16") / full == pytest.approx(0.375, abs=0.01)
+    assert size("compact", "fp8") / full == pytest.approx(0.1875, abs=0.01)
 
 
 def test_previews_travel_with_a_bank(tmp_path):

@@ -183,3 +183,14 @@ def test_places_are_counted_for_the_memory_manager():
     place = 2 * max(SCHEDULE.kept(32, 12) * 16, SCHEDULE.kept(64, 48) * 8) * 2
     appended = max(16 * (4 * 2 * SCHEDULE.kept(32, 12) + 12), 8 * (4 * 2 * SCHEDULE.kept(64, 48) + 48)) * 2
     assert reader.memory_needed(2, {32: 12, 64: 48}, 2) == 2 * appended + PLACES * place
+
+
+def test_reading_adds_less_than_100_mb_at_the_report_settings():
+    """1024 x 1024, two identity images, cond and uncond, fp16."""
+    layers = {(5, Layer(block, 0), half): (512, 1280) for block in range(3) for half in (COND, UNCOND)}
+    layers |= {(5, Layer(block, 0), half): (2048, 640) for block in range(3, 6) for half in (COND, UNCOND)}
+    stored = {slot: torch.empty(2, *shape, dtype=torch.float16, device="meta") for slot, shape in layers.items()}
+    made_with = recipe(2, Schedule(), width=1024, height=1024, steps=50, dtype="fp16")
+    tokens = {32: 1024, 64: 4096}
+    reader = BankReader(IdentityBank(made_with, (1.0,) * 50, tokens, torch.empty(0), stored), Schedule())
+    assert reader.memory_needed(2, tokens, 2) < 100e6

@@ -1,0 +1,54 @@
+"""Panels drawn several to a batch and one by one. Run as a script by workshop/within.py; it prints JSON."""
+
+import json
+
+import torch
+from comfy.utils import ProgressBar
+from parity import ALWAYS, CFG, SIZE, Scene, relative
+
+from storybooth.consistency.reader import BankReader
+from storybooth.nodes import mini_network, panel_drawing
+from storybooth.nodes.panel_drawing import Line, PanelSampling, Settings
+from storybooth.nodes.patching import with_phase
+from storybooth.nodes.store import Store
+
+
+def draw(scene: Scene, storage: str, sampler: str, at_once: int) -> tuple[list[torch.Tensor], list[int]]:
+    """The latents of a story, and how many panels each sampling run drew."""
+    clip = mini_network.load_clip()
+    prompts = ("a house", "a house by the sea, " * 30, "a house", "a spider", "a tent", "a cat", "a dog")
+    encoded = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
+    seeds, plain = (7, 7, 7, 7, 9, 7, 7), (False, False, False, True, False, True, False)
+    lines = [Line(*line) for line in zip(encoded, seeds, plain, strict=True)]
+    model = with_phase(scene.model, BankReader(scene.bank(ALWAYS, storage=storage), ALWAYS))
+    panel_drawing.PANELS = Store(2**30)
+    sampled, runs = panel_drawing.sample, []
+
+    def counted(model, positive, negative, noise, *rest):
+        runs.append(len(noise))
+        return sampled(model, positive, negative, noise, *rest)
+
+    panel_drawing.sample = counted
+    settings = Settings(SIZE, SIZE, 3, CFG, sampler, "ddim_uniform")
+    progress = ProgressBar(3 * len(lines))
+    drawing = PanelSampling(model, scene.negative, settings, progress, at_once)
+    try:
+        with torch.inference_mode():
+            return [drawing.latent(line, lines[place + 1 :], 3 * place) for place, line in enumerate(lines)], runs
+    finally:
+        panel_drawing.sample = sampled
+
+
+def measure(scene: Scene, storage: str, sampler: str) -> dict:
+    alone, runs_alone = draw(scene, storage, sampler, 1)
+    together, runs = draw(scene, storage, sampler, 3)
+    farthest = max(relative(one, other) for one, other in zip(together, alone, strict=True))
+    nearest = min(relative(alone[0], other) for other in alone[3:])
+    return {"alone": runs_alone, "together": runs, "farthest": farthest, "other panels": nearest}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    scene = Scene()
+    cases = (("compact", "euler"), ("full", "euler"), ("compact", "euler_ancestral"))
+    print(json.dumps({f"{storage} {sampler}": measure(scene, storage, sampler) for storage, sampler in cases}))

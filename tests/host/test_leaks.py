@@ -1,0 +1,47 @@
+"""A server that has drawn many stories is as it was before; see leaks.py."""
+
+import psutil
+import pytest
+
+from storybooth.tests.host.test_bank import changed, story
+from storybooth.workshop.client import CancelledError
+
+
+@pytest.fixture(scope="module")
+def measured(measure_within):
+    return measure_within("leaks.py")
+
+
+@pytest.mark.parametrize("what", ["dropped", "cancelled", "twice"])
+def test_nothing_is_left_and_twice_is_the_same(measured, what):
+    assert measured[what]
+    assert all(measured[what].values()), measured[what]
+
+
+def test_a_cancelled_write_begins_anew(comfy):
+    nodes = changed(story(), writer={"steps": 30, "seed": 77})
+    run = comfy.queue(nodes)
+    with pytest.raises(CancelledError):
+        for event in run:
+            if event.type == "progress" and event.data["node"] == "writer":
+                comfy.interrupt()
+    nodes["panels"]["inputs"]["steps"] = 1
+    events = list(comfy.queue(nodes))
+    moves = [event.data["value"] for event in events if event.type == "progress" and event.data["node"] == "writer"]
+    assert moves[-1] == 30
+    assert set(moves) >= set(range(2, 30)), "every step was sampled again"
+
+
+def test_thirty_stories_leave_the_server_as_large_as_it_was(comfy):
+    server = psutil.Process(comfy.pid)
+
+    def draw(seeds):
+        for seed in seeds:
+            inputs = {"seed": seed, "steps": 2}
+            comfy.run(changed(story("[id] a ball\n[id] a ball at sea\na house"), writer=inputs, panels=inputs))
+        return server.memory_info().rss
+
+    warm = draw(range(1000, 1006))
+    grown = draw(range(1006, 1036)) - warm
+    # The pack remembers all banks and panels, as long as they fit: about a megabyte for each story of this size.
+    assert grown < 80 * 2**20, f"{grown / 2**20:.0f} MiB more"
