@@ -2,12 +2,14 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { addElement, change, element, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
 
 const NODE = "StoryBoothPanelSampler";
 const PROPERTY = "storybooth_panels"; // of the node: {total, panels}; what a saved workflow remembers
 const MIN_HEIGHT = 150; // pixels; the strip takes whatever more the node has, and scrolls
 const MARGIN = 8; // pixels around it
 const MOST = 1000; // slots: a workflow from elsewhere may claim any number
+const GONE = "ComfyUI keeps these pictures until it restarts. Run the story again to see it.";
 
 const strips = new WeakMap();
 
@@ -15,16 +17,10 @@ const strips = new WeakMap();
 class PanelStrip {
   constructor(node) {
     this.node = node;
-    this.grid = Object.assign(document.createElement("div"), { className: "storybooth-strip" });
-    const frame = Object.assign(document.createElement("div"), { className: "storybooth-strip-frame" });
-    frame.style.minHeight = `${MIN_HEIGHT}px`; // the classic canvas asks getMinHeight, Nodes 2.0 the browser
+    this.grid = element("div", "storybooth-strip");
+    const frame = element("div", "storybooth-strip-frame");
     frame.append(this.grid);
-    const widget = node.addDOMWidget(PROPERTY, "STORYBOOTH_PANEL_STRIP", frame, {
-      serialize: false, // not in the API prompt
-      margin: MARGIN,
-      getMinHeight: () => MIN_HEIGHT + 2 * MARGIN,
-    });
-    widget.serialize = false; // not in the saved workflow either
+    addElement(node, PROPERTY, "STORYBOOTH_PANEL_STRIP", frame, MIN_HEIGHT, MARGIN);
     this.render();
   }
 
@@ -40,14 +36,14 @@ class PanelStrip {
     this.render();
   }
 
-  /** All panels of a finished run, made part of the workflow as any change on the canvas is. */
+  /** All panels of a finished run. */
   finish(panels) {
-    app.canvas.emitBeforeChange();
-    this.node.properties[PROPERTY] = {
-      total: panels.length,
-      panels: panels.map(({ index, caption, image }) => ({ index, caption, image })),
-    };
-    app.canvas.emitAfterChange();
+    change(() => {
+      this.node.properties[PROPERTY] = {
+        total: panels.length,
+        panels: panels.map(({ index, caption, image }) => ({ index, caption, image })),
+      };
+    });
     this.render();
   }
 
@@ -61,7 +57,7 @@ class PanelStrip {
   render() {
     const { total, panels } = this.remembered();
     const slots = Array.from({ length: total }, (_, index) => this.slot(index, panels.find((p) => p.index === index)));
-    this.grid.replaceChildren(...(slots.length ? slots : [text("p", "The panels appear here as they are drawn.")]));
+    this.grid.replaceChildren(...(slots.length ? slots : [element("p", "", "The panels appear here as they are drawn.")]));
   }
 
   /** A slot keeps its element while it shows the same picture, so that nothing flickers or loads twice. */
@@ -69,54 +65,20 @@ class PanelStrip {
     const url = panel ? viewUrl(panel.image) : "";
     const shown = this.grid.children[index];
     if (shown?.dataset.url === url) return shown;
-    const slot = panel ? picture(panel, url) : text("span", `${index + 1}`);
+    const label = panel?.caption ? `${index + 1}. ${panel.caption}` : `Panel ${index + 1}`;
+    const slot = panel ? thumbnail(label, url, GONE) : element("span", "", `${index + 1}`);
     slot.dataset.url = url;
     return slot;
   }
 }
 
-/** A thumbnail that opens the whole picture; a quiet note where the file is gone, as after a restart of the server. */
-function picture({ index, caption }, url) {
-  const link = document.createElement("a");
-  const label = caption ? `${index + 1}. ${caption}` : `Panel ${index + 1}`;
-  Object.assign(link, { href: url, target: "_blank", title: label });
-  const image = Object.assign(document.createElement("img"), { src: url, alt: label, draggable: false });
-  image.addEventListener("error", () => {
-    const gone = text("span", "gone");
-    gone.title = `${label} (ComfyUI keeps these pictures until it restarts. Run the story again to see it.)`;
-    gone.dataset.url = url;
-    link.replaceWith(gone);
-  });
-  link.append(image);
-  return link;
-}
-
-function text(tag, content) {
-  return Object.assign(document.createElement(tag), { textContent: content });
-}
-
-function viewUrl({ filename, subfolder, type }) {
-  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
-}
-
-/** The strip of the node that an execution id names; "12:5" is node 5 in the subgraph that node 12 stands for. */
-function stripOf(id) {
-  let graph = app.rootGraph ?? app.graph;
-  let node;
-  for (const part of String(id).split(":")) {
-    node = graph?.getNodeById(part);
-    graph = node?.subgraph;
-  }
-  return strips.get(node);
-}
+const stripOf = (id) => strips.get(nodeOf(id));
 
 app.registerExtension({
   name: "storybooth.panel_strip",
 
   setup() {
-    const href = new URL("./panel_strip.css", import.meta.url).href;
-    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
-
+    loadStyle("panel_strip.css");
     api.addEventListener("storybooth.panel", ({ detail }) => {
       const strip = stripOf(detail.node);
       if (detail.index === null) strip?.start(detail.total);
@@ -132,10 +94,6 @@ app.registerExtension({
     if (node.comfyClass !== NODE) return;
     const strip = new PanelStrip(node);
     strips.set(node, strip);
-    const configured = node.onConfigure; // called when a workflow or a copy fills in the node's properties
-    node.onConfigure = function (...given) {
-      configured?.apply(this, given);
-      strip.render();
-    };
+    onConfigured(node, () => strip.render());
   },
 });

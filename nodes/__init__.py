@@ -12,6 +12,7 @@ from .mini_checkpoint import MiniCheckpoint
 from .panel_sampler import PanelSampler
 from .storyboard import Storyboard
 from .subject_images import SubjectImages
+from .timestep_plot import TimestepPlot
 from .training_options import TrainingOptionsNode
 
 NODES: list[type[io.ComfyNode]] = [
@@ -19,6 +20,7 @@ NODES: list[type[io.ComfyNode]] = [
     MiniCheckpoint,
     LoraTrainer,
     TrainingOptionsNode,
+    TimestepPlot,
     Storyboard,
     IdentityBankWriter,
     ConsistentAttention,

@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,14 +15,18 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..files import file_name
+from ..training.images import to_tensor
+from ..training.report import draw_report
 from ..training.settings import Settings, TargetLayers
-from ..training.timesteps import DISTRIBUTIONS
 from .checks import require_kind, require_option, require_sdxl, require_sdxl_vae
 from .progress import show_text
 from .sockets import TrainingOptions, TrainingOptionsSocket
-from .trainer_progress import Progress, counter
+from .training_view import TrainingView
+from .widgets import timestep_inputs
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+
+_stops: Counter[str | None] = Counter()  # by LoRA name, how often its training was stopped and kept
 
 
 class LoraTrainer(io.ComfyNode):
@@ -122,32 +127,7 @@ class LoraTrainer(io.ComfyNode):
                     step=8,
                     tooltip="Photos are scaled and cropped to squares of this many pixels. SDXL was made for 1024.",
                 ),
-                io.Combo.Input(
-                    "timestep_sampling",
-                    display_name="timestep sampling",
-                    options=list(DISTRIBUTIONS),
-                    default=default.timestep_sampling,
-                    tooltip="Which noise levels are practised how often. log_normal spends most of its time below and "
-                    "around the middle, where the character's shape and texture are decided; uniform treats all alike.",
-                ),
-                io.Float.Input(
-                    "mu",
-                    display_name="mu (log-normal)",
-                    default=default.mu,
-                    min=-10.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="Centre of log_normal. Higher practises noisier levels: composition rather than detail.",
-                ),
-                io.Float.Input(
-                    "sigma",
-                    display_name="sigma (log-normal)",
-                    default=default.sigma,
-                    min=0.05,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="Width of log_normal. Higher spreads practice towards the lowest and the highest noise.",
-                ),
+                *timestep_inputs(),
                 io.Combo.Input(
                     "target_layers",
                     display_name="target layers",
@@ -202,6 +182,16 @@ class LoraTrainer(io.ComfyNode):
                     optional=True,
                     tooltip="More ways to train, from LoRA Training Options. Without it the training is the report's.",
                 ),
+                io.Int.Input(
+                    "sample_every",
+                    display_name="sample every (steps)",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
+                    optional=True,
+                    tooltip="How often a small picture of the instance prompt is drawn and shown below. That takes as "
+                    "long as learning from about ten photos and changes nothing in the LoRA. 0 is off.",
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -215,6 +205,11 @@ class LoraTrainer(io.ComfyNode):
                 io.LossMap.Output("loss", display_name="loss", tooltip="The loss of every step, for Plot Loss Graph."),
                 io.String.Output(
                     "saved_name", display_name="lora_name", tooltip="The file's name as Load LoRA lists it."
+                ),
+                io.Image.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="A picture of the run: its loss, and the timesteps it drew, for Save Image.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -241,10 +236,12 @@ class LoraTrainer(io.ComfyNode):
         checkpoint_every: int,
         lora_name: str,
         options: TrainingOptions | None = None,
+        sample_every: int = 0,
         **values: Any,
     ) -> io.NodeOutput:
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
+        from ..training.encoding import target_size
         from ..training.existing import continue_from
         from ..training.loop import Trainer
         from ..training.lora import add_lora
@@ -252,7 +249,10 @@ class LoraTrainer(io.ComfyNode):
         from ..training.recipe import make_recipe
         from ..training.run import train_lora
         from ..training.run_files import RunFiles
+        from ..training.sampling import fit_rgb
         from . import trainer_inputs as inputs
+        from .trainer_progress import Progress, counter
+        from .trainer_samples import Samples
         from .trainer_weights import require_plain_weights, training_unet
 
         require_sdxl(model)
@@ -282,13 +282,17 @@ class LoraTrainer(io.ComfyNode):
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
         files = RunFiles(path, states, recipe)
-        trained = files.find_finished()
         node_id = cls.hidden.unique_id
+        view = TrainingView(node_id, lora_name, settings.steps, device)
+        trained = files.find_finished()
         if trained is None:
             every_photo, every_text = photos + class_photos, texts + [extra.class_prompt] * len(class_photos)
+            prompt = None
+            if sample_every and view.client_id is not None:
+                prompt = inputs.encode_text(clip, instance_prompt, model)
             show = counter(len(every_photo), node_id)
             examples = inputs.encode_examples(model, clip, vae, every_photo, every_text, settings, show)
-            unet = trainer = None
+            unet = trainer = samples = progress = None
             try:
                 # The executor's inference mode would leave nothing to differentiate.
                 with torch.inference_mode(False), torch.enable_grad():
@@ -301,7 +305,10 @@ class LoraTrainer(io.ComfyNode):
                         continue_from(unet, start, settings)
                     of_class = examples[len(photos) :]
                     trainer = Trainer(unet, examples[: len(photos)], settings, device, of_class)
-                    with Progress(settings.steps, node_id) as progress:
+                    if prompt is not None:
+                        rgb = fit_rgb(photos, examples[: len(photos)])
+                        samples = Samples(sample_every, trainer, prompt, rgb, model, view)
+                    with Progress(trainer, view, samples) as progress:
                         trained = train_lora(trainer, files, checkpoint_every, progress.step)
                 show_text(f"Saved {path}", node_id)
             except BaseException as error:
@@ -314,10 +321,25 @@ class LoraTrainer(io.ComfyNode):
                     "batch_size to 1, or lower resolution. What was learned so far is kept: queue again to go on."
                 ) from error
             finally:
-                unet = trainer = None
+                unet = trainer = samples = progress = None
                 comfy.model_management.soft_empty_cache()
         else:
             show_text(f"Trained before: {path}", node_id)
             logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
+        if len(trained.losses) < settings.steps:
+            _stops[lora_name] += 1
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
-        return io.NodeOutput(patched, trained.tensors, {"loss": trained.losses}, str(Path(name)))
+        report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos])
+        return io.NodeOutput(
+            patched,
+            trained.tensors,
+            {"loss": trained.losses},
+            str(Path(name)),
+            to_tensor(report)[None],
+            ui=view.finished(trained.losses, report),
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: list[str | None], **_: Any) -> int:
+        """Another one after Stop and keep: ComfyUI then runs the node again if the same graph is queued."""
+        return _stops[lora_name[0]]

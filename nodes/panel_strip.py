@@ -1,16 +1,13 @@
 """The panels as the canvas shows them while they are drawn; js/ holds the other end."""
 
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import folder_paths
 import torch
 
 from ..comic.storyboard import Panel
-from ..files import prepare_folder, write_whole
 from ..training.images import to_pil
-from .progress import send_event
+from .progress import save_for_canvas, send_event
 
 
 class PanelStrip:
@@ -26,11 +23,7 @@ class PanelStrip:
     def show(self, panel: Panel, image: torch.Tensor) -> None:
         """Add a finished panel, (1, height, width, 3) in 0..1. OSError where ComfyUI's temp folder is full."""
         index = len(self.panels)
-        name = f"storybooth_{self._run}_{index:03}.png"
-        folder = Path(folder_paths.get_temp_directory())
-        prepare_folder(folder)
-        write_whole(folder / name, lambda temporary: to_pil(image[0]).save(temporary, "PNG", compress_level=1))
-        reference = {"filename": name, "subfolder": "", "type": "temp"}
+        reference = save_for_canvas(to_pil(image[0]), f"{self._run}_{index:03}")
         entry = {"index": index, "total": self._total, "caption": panel.caption, "image": reference}
         self.panels.append(entry)
         self._send(entry)

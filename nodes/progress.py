@@ -1,8 +1,13 @@
 """What a node tells its user while it works."""
 
+from pathlib import Path
 from typing import Any
 
+import folder_paths
+from PIL import Image
 from server import PromptServer
+
+from ..files import prepare_folder, write_whole
 
 
 def show_text(text: str, node_id: str) -> None:
@@ -17,3 +22,12 @@ def send_event(name: str, data: dict[str, Any]) -> None:
     server = getattr(PromptServer, "instance", None)
     if server is not None and server.client_id is not None:
         server.send_sync(name, data, server.client_id)
+
+
+def save_for_canvas(image: Image.Image, name: str) -> dict[str, str]:
+    """Save a picture in ComfyUI's temp folder, and return what the canvas finds it by. OSError where that is full."""
+    name = f"storybooth_{name}.png"
+    folder = Path(folder_paths.get_temp_directory())
+    prepare_folder(folder)
+    write_whole(folder / name, lambda temporary: image.save(temporary, "PNG", compress_level=1))
+    return {"filename": name, "subfolder": "", "type": "temp"}

@@ -72,7 +72,7 @@ def encode_examples(
 
     Raises ValueError naming `clip` or `vae` where what they return is not what `model` was made for, or is NaN.
     """
-    texts = {caption: _encode_text(clip, caption, model) for caption in dict.fromkeys(captions)}
+    texts = {caption: encode_text(clip, caption, model) for caption in dict.fromkeys(captions)}
     scale = model.model.latent_format.scale_factor
 
     def posterior(pixels: torch.Tensor) -> Posterior:
@@ -93,7 +93,7 @@ def normal(example: Example) -> Example:
     return Example(**{name: tensor.clone() for name, tensor in values.items()}, mirror=mirror and normal(mirror))
 
 
-def _encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:
     """Both encoders' penultimate states (tokens, width) and the second's pooled vector (width,), as fp32 on the CPU."""
     try:
         check_text(caption)

@@ -3,6 +3,9 @@
 import comfy.samplers
 from comfy_api.latest import io
 
+from ..training.settings import Settings
+from ..training.timesteps import DISTRIBUTIONS
+
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 
@@ -105,5 +108,38 @@ def schedule_inputs() -> list[io.Input]:
             "late probability",
             0.9,
             "How likely a layer looks at the identity images from the switch step on.",
+        ),
+    ]
+
+
+def timestep_inputs() -> list[io.Input]:
+    """`timestep_sampling`, `mu` and `sigma` of `training.timesteps`, at the report's values."""
+    default = Settings()
+    return [
+        io.Combo.Input(
+            "timestep_sampling",
+            display_name="timestep sampling",
+            options=list(DISTRIBUTIONS),
+            default=default.timestep_sampling,
+            tooltip="Which noise levels are practised how often. log_normal spends most of its time below and "
+            "around the middle, where the character's shape and texture are decided; uniform treats all alike.",
+        ),
+        io.Float.Input(
+            "mu",
+            display_name="mu (log-normal)",
+            default=default.mu,
+            min=-10.0,
+            max=10.0,
+            step=0.05,
+            tooltip="Centre of log_normal. Higher practises noisier levels: composition rather than detail.",
+        ),
+        io.Float.Input(
+            "sigma",
+            display_name="sigma (log-normal)",
+            default=default.sigma,
+            min=0.05,
+            max=10.0,
+            step=0.05,
+            tooltip="Width of log_normal. Higher spreads practice towards the lowest and the highest noise.",
         ),
     ]

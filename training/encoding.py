@@ -23,10 +23,15 @@ def encode_image(
 
     `posterior` is asked about pixels (3, H, W) in [−1, 1].
     """
-    square = (settings.resolution, settings.resolution)
-    bucketed = settings.options.aspect_ratio_buckets
-    prepared = prepare(image, bucket_for(*image.shape[:2], settings.resolution) if bucketed else square)
+    prepared = prepare(image, target_size(image, settings))
     mirror = None
     if settings.options.flip:
         mirror = Example(*posterior(prepared.pixels.flip(-1)), text, pooled, prepared.time_ids)
     return Example(*posterior(prepared.pixels), text, pooled, prepared.time_ids, mirror)
+
+
+def target_size(image: torch.Tensor, settings: Settings) -> tuple[int, int]:
+    """The height and width at which an image (height, width, 3) is trained: those of a square, or of its bucket."""
+    if settings.options.aspect_ratio_buckets:
+        return bucket_for(*image.shape[:2], settings.resolution)
+    return settings.resolution, settings.resolution

@@ -10,16 +10,19 @@ from .lora import lora_state_dict
 from .run_files import RunFiles, TrainedLora
 from .state import restore, trainer_state
 
-OnStep = Callable[[int, float, str], None]
-"""Called after each step with its number, its loss, and what went wrong with the latest checkpoint, if anything did."""
+OnStep = Callable[[int, float, str], bool | None]
+"""Called after each step with its number, its loss, and what went wrong with the latest checkpoint, if anything did.
+
+It returns True to end the run after this step and keep what was learned."""
 
 
 def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step: OnStep) -> TrainedLora:
     """Train from the latest state that an earlier run of the same recipe has left, and save the LoRA.
 
     The state is saved every `checkpoint_every` steps and at the end; if the disk is full then, training goes on and
-    tries again at the next. `on_step` may raise to stop the run: the state is then saved, and what was learned so far
-    as a LoRA of its own. With several processes, the first one writes.
+    tries again at the next. `on_step` may end the run: the file is then that of a run of so many steps, and one of more
+    steps goes on from it. Or it may raise to break the run off: the state is then saved, and what was learned so far as
+    a LoRA of its own. With several processes, the first one writes.
 
     Raises OSError if the LoRA cannot be saved, ValueError if `checkpoint_every` is less than 1, the state is not this
     run's or not the same for all processes, and FloatingPointError if the loss is no longer finite: the last good
@@ -49,7 +52,11 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
             loss = trainer.advance()
             if writes and (trainer.step % checkpoint_every == 0 or trainer.step == steps):
                 trouble = _attempt(save_state)
-            on_step(trainer.step, loss, trouble)
+            if on_step(trainer.step, loss, trouble):
+                files = files.ending_at(trainer.step)
+                if writes and trainer.step > saved:
+                    _attempt(save_state)
+                break
         trained = TrainedLora(lora_state_dict(trainer.unet), trainer.losses)
         if writes:
             files.save_finished(*trained)

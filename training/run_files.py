@@ -12,7 +12,7 @@ with more steps is the same run. It keeps its latest state only; what it learned
 import glob
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -132,6 +132,10 @@ class RunFiles:
         self._remove_unfinished(but=path)
         logging.info("StoryBooth: the LoRA after step %d is saved as %s", len(losses), path)
         return path
+
+    def ending_at(self, step: int) -> "RunFiles":
+        """The files of the same run, had it been asked for so many steps."""
+        return replace(self, recipe={**self.recipe, "steps": step})
 
     @property
     def _name(self) -> str:

@@ -49,3 +49,17 @@ def density(distribution: str, u: np.ndarray, mu: float = -0.3, sigma: float = 1
     if distribution == "power":
         return POWER_K * u ** (POWER_K - 1)
     raise ValueError(f"timestep_sampling: got {distribution!r}, expected one of {', '.join(DISTRIBUTIONS)}.")
+
+
+def cumulative(distribution: str, u: np.ndarray, mu: float = -0.3, sigma: float = 1.6) -> np.ndarray:
+    """The probability that t / (T − 1) is below `u`, for u strictly between 0 and 1. Same shape as `u`."""
+    if distribution == "uniform":  # T − 1 itself is drawn as often as any other
+        return u * (TRAIN_TIMESTEPS - 1) / TRAIN_TIMESTEPS
+    if distribution == "log_normal":
+        z = (np.log(u / (1 - u)) - mu) / (sigma * math.sqrt(2))
+        return 0.5 * (1 + np.vectorize(math.erf)(z))
+    if distribution == "beta":  # for b = 2 the incomplete beta function is a polynomial
+        return u**BETA_A * (BETA_A + 1 - BETA_A * u)
+    if distribution == "power":
+        return u**POWER_K
+    raise ValueError(f"timestep_sampling: got {distribution!r}, expected one of {', '.join(DISTRIBUTIONS)}.")

@@ -2,6 +2,7 @@
 
 from playwright.sync_api import Page
 
+_PATIENCE = 120_000  # milliseconds: the canvas is large, and the machine may be busy
 _READY = """() => !!(
     window.app?.extensionManager?.workflow?.activeWorkflow
     && window.LiteGraph?.registered_node_types["StoryBoothPanelSampler"]
@@ -18,4 +19,4 @@ def open_canvas(page: Page, url: str, nodes2: bool = False) -> None:
 
 def wait_for_canvas(page: Page) -> None:
     """Wait until nodes are registered and a workflow is open, as after a reload."""
-    page.wait_for_function(_READY)
+    page.wait_for_function(_READY, timeout=_PATIENCE)

@@ -43,8 +43,8 @@ _VAE = {  # fp16-fix is in the repository's name, not in the file's
     "directory": "vae",
 }
 
-_TOP, _BOTTOM = 250, 1040  # of the nodes below the notes, and of all stages: Nodes 2.0 needs the more room
-_TALL = 770  # nine panels then fit on the sampler
+_TOP, _BOTTOM = 250, 1180  # of the nodes below the notes, and of all stages: Nodes 2.0 needs the more room
+_TALL = 900  # the trainer with its curve; nine panels fit on the sampler
 
 
 def _story(

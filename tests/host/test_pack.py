@@ -11,6 +11,7 @@ NODES = {
     "StoryBoothSubjectImages": "Load Subject Images",
     "StoryBoothLoraTrainer": "Log-Normal DreamBooth LoRA Trainer",
     "StoryBoothTrainingOptions": "LoRA Training Options",
+    "StoryBoothTimestepPlot": "Timestep Plot",
     "StoryBoothStoryboard": "Storyboard",
     "StoryBoothIdentityBankWriter": "Identity Bank Writer",
     "StoryBoothConsistentAttention": "Consistent Self-Attention Patch",

@@ -48,9 +48,9 @@ def files(path, states):
 
 @pytest.fixture
 def start(weights, examples, files):
-    """Start a run, or go on with it; `cancel_at` raises after that step."""
+    """Start a run, or go on with it; `cancel_at` raises after that step, `stop_at` stops and keeps."""
 
-    def run(settings=SETTINGS, cancel_at=None, every=2, on_step=lambda number, trouble: None):
+    def run(settings=SETTINGS, cancel_at=None, stop_at=None, every=2, on_step=lambda number, trouble: None):
         unet = build_unet(CONFIG, weights.__getitem__)
         add_lora(unet, settings)
 
@@ -58,6 +58,7 @@ def start(weights, examples, files):
             on_step(number, trouble)
             if number == cancel_at:
                 raise CancelError
+            return number == stop_at
 
         return train_lora(Trainer(unet, examples, settings, CPU), files(settings), every, step)
 
@@ -135,6 +136,38 @@ def test_cancel_keeps_what_was_learned_as_a_lora(start, path, files):
     assert any(tensor.count_nonzero() for key, tensor in partial.items() if "lora_up" in key)
     assert json.loads(metadata(path.with_name(name))["storybooth_step"]) == 3
     assert files().find_finished() is None
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
+def test_a_run_that_is_stopped_and_kept_is_one_of_so_many_steps(start, path, states, files, stop_at):
+    shorter = replace(SETTINGS, steps=stop_at)
+    start(shorter)
+    expected = path.read_bytes()
+    path.unlink()
+    for state in states.iterdir():
+        state.unlink()
+
+    trained = start(stop_at=stop_at)
+    assert path.read_bytes() == expected
+    assert names(path.parent) == ["toy.safetensors"]
+    assert steps_in(states) == [stop_at]
+    assert files(shorter).find_finished().losses == trained.losses
+
+
+def test_after_stop_and_keep_the_same_run_goes_on(start, path, files):
+    start()
+    whole = path.read_bytes()
+    path.unlink()
+    for state in files().states.iterdir():
+        state.unlink()
+
+    start(stop_at=3)
+    assert files().find_finished() is None
+    seen = []
+    start(on_step=lambda number, trouble: seen.append(number))
+    assert seen == [4, 5]
+    assert path.read_bytes() == whole
+    assert names(path.parent) == ["toy.safetensors", "toy.step000003.safetensors"]
 
 
 def test_more_steps_go_on_where_the_finished_run_ended(start, path, files):

@@ -1,0 +1,69 @@
+/* What StoryBooth's extensions of the canvas share. */
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+
+/** Load a stylesheet of this folder: ComfyUI serves them, but loads scripts only. */
+export function loadStyle(name) {
+  const href = new URL(`./${name}`, import.meta.url).href;
+  document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
+}
+
+/** The node that an execution id names; "12:5" is node 5 in the subgraph that node 12 stands for. */
+export function nodeOf(id) {
+  let graph = app.rootGraph ?? app.graph;
+  let node;
+  for (const part of String(id).split(":")) {
+    node = graph?.getNodeById(part);
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+/** Put an element on a node, in neither the API prompt nor the saved workflow. `minHeight` and `margin` in pixels. */
+export function addElement(node, name, type, element, minHeight, margin) {
+  element.style.minHeight = `${minHeight}px`; // the classic canvas asks getMinHeight, Nodes 2.0 the browser
+  const getMinHeight = () => minHeight + 2 * margin;
+  const widget = node.addDOMWidget(name, type, element, { serialize: false, margin, getMinHeight }); // API prompt
+  widget.serialize = false; // saved workflow
+}
+
+/** Call `render` whenever a workflow or a copy has filled in the node's properties. */
+export function onConfigured(node, render) {
+  const configured = node.onConfigure;
+  node.onConfigure = function (...given) {
+    configured?.apply(this, given);
+    render();
+  };
+}
+
+/** Make a change of a node part of the workflow, as any change on the canvas is. */
+export function change(apply) {
+  app.canvas.emitBeforeChange();
+  apply();
+  app.canvas.emitAfterChange();
+}
+
+/** The address of a picture that the server names by filename, subfolder and type. */
+export function viewUrl({ filename, subfolder, type }) {
+  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
+}
+
+export function element(tag, className = "", textContent = "") {
+  return Object.assign(document.createElement(tag), { className, textContent });
+}
+
+/** A thumbnail that opens the whole picture; a quiet note where the file is gone, as after a restart of the server. */
+export function thumbnail(label, url, goneBecause) {
+  const link = element("a");
+  Object.assign(link, { href: url, target: "_blank", title: label });
+  const image = Object.assign(element("img"), { src: url, alt: label, draggable: false });
+  image.addEventListener("error", () => {
+    const gone = element("span", "", "gone");
+    gone.title = `${label} (${goneBecause})`;
+    gone.dataset.url = url;
+    link.replaceWith(gone);
+  });
+  link.append(image);
+  return link;
+}

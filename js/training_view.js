@@ -1,0 +1,203 @@
+/* A training as it runs, on the trainer's node: loss curve, step, time left, samples, and the button that stops and keeps. */
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { addElement, change, element, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
+
+const NODE = "StoryBoothLoraTrainer";
+const PROPERTY = "storybooth_training"; // of the node: the server's last message; what a saved workflow remembers
+const MIN_HEIGHT = 240; // pixels; the curve takes whatever more the node has
+const MARGIN = 8; // pixels around it
+const TEXT = "$$node-text-preview"; // what ComfyUI calls the widget in which it shows progress texts
+const SVG = "http://www.w3.org/2000/svg";
+const EMPTY = "The loss curve appears here while the LoRA is trained.";
+const GONE = "ComfyUI keeps these pictures until it restarts. Run the trainer again to see the report.";
+
+const views = new WeakMap();
+let live; // the view of the training that runs now
+
+/** The view of one node. The server sends its whole state each time, so nothing depends on an earlier message. */
+class TrainingView {
+  constructor(node) {
+    this.node = node;
+    this.stopping = false;
+    this.text = "";
+    this.hint = element("p");
+    this.title = element("strong");
+    this.button = element("button");
+    this.button.type = "button";
+    this.button.title = "End the training after this step and go on with what was learned. Steps is set to that step.";
+    this.button.addEventListener("click", () => this.stop());
+    this.figure = element("figure");
+    this.numbers = element("footer");
+    this.note = element("p");
+    this.pictures = element("div", "storybooth-training-pictures");
+    this.box = element("div", "storybooth-training");
+    const head = element("header");
+    head.append(this.title, this.button);
+    this.box.append(this.hint, head, this.figure, this.numbers, this.note, this.pictures);
+    const frame = element("div", "storybooth-training-frame");
+    frame.append(this.box);
+    addElement(node, PROPERTY, "STORYBOOTH_TRAINING_VIEW", frame, MIN_HEIGHT, MARGIN);
+    this.takeTexts();
+    this.render();
+  }
+
+  /** Have progress texts written here: ComfyUI would add a widget for them, which repeats what the view shows. */
+  takeTexts() {
+    const options = { serialize: false, getMinHeight: () => 0, getMaxHeight: () => 0, setValue: (text) => this.say(text) };
+    const widget = this.node.addDOMWidget(TEXT, "STORYBOOTH_PROGRESS_TEXT", element("span"), options);
+    widget.serialize = false;
+    widget.hidden = true;
+  }
+
+  /** Show a text, such as which photo is being encoded, until the training begins. */
+  say(text) {
+    if (live === this) return;
+    this.text = text;
+    this.render();
+  }
+
+  get state() {
+    return this.node.properties[PROPERTY];
+  }
+
+  /** Whether a message is for this node, and not for one of the same id in another workflow that is open now. */
+  concerns({ prompt_id, lora_name }) {
+    const name = this.widget("lora_name");
+    return !name || name.value === lora_name || this.state?.prompt_id === prompt_id;
+  }
+
+  /** A widget of the node, unless its value comes through a wire. */
+  widget(name) {
+    const wired = this.node.inputs?.some((input) => input.name === name && input.link != null);
+    return wired ? undefined : this.node.widgets.find((widget) => widget.name === name);
+  }
+
+  show({ running, ...state }) {
+    if (!this.concerns(state)) return;
+    if (running) live = this;
+    else if (live === this) live = undefined;
+    this.stopping &&= running;
+    this.text = "";
+    this.node.properties[PROPERTY] = state;
+    this.render();
+  }
+
+  /** The end of a run. After Stop and keep, the node asks for as many steps as were done: nothing is trained again. */
+  finish(state) {
+    if (!this.concerns(state)) return;
+    const steps = this.widget("steps");
+    change(() => {
+      this.show({ ...state, running: false });
+      if (steps?.value === state.steps) steps.value = state.curve.step;
+    });
+  }
+
+  async stop() {
+    this.stopping = true;
+    this.render();
+    const { prompt_id, node } = this.state;
+    const body = JSON.stringify({ prompt_id, node });
+    const headers = { "Content-Type": "application/json" };
+    const answer = await api.fetchApi("/storybooth/training/stop", { method: "POST", headers, body });
+    if (!answer.ok) this.show({ ...this.state, running: false }); // it has ended by itself
+  }
+
+  render() {
+    const { state, text } = this;
+    const running = live === this;
+    const told = Boolean(state) && !text;
+    this.hint.textContent = text || EMPTY;
+    this.hint.hidden = told;
+    for (const part of this.box.children) if (part !== this.hint) part.hidden = !told;
+    if (!told) return;
+    this.title.textContent = progress(state, running);
+    this.button.hidden = !running;
+    this.button.disabled = this.stopping;
+    this.button.textContent = this.stopping ? "Stopping…" : "Stop and keep";
+    this.figure.replaceChildren(...curve(state));
+    this.numbers.textContent = numbers(state);
+    this.note.textContent = state.note;
+    this.note.hidden = !state.note;
+    this.pictures.hidden = !state.pictures?.length;
+    this.renderPictures(state.pictures ?? []);
+  }
+
+  /** Samples and report. A picture keeps its element, so that nothing flickers; a new one is scrolled to. */
+  renderPictures(pictures) {
+    const shown = [...this.pictures.children];
+    const wanted = pictures.map(({ label, image }) => {
+      const url = viewUrl(image);
+      const made = shown.find((each) => each.dataset.url === url) ?? thumbnail(label, url, GONE);
+      made.dataset.url = url;
+      return made;
+    });
+    if (wanted.length === shown.length && wanted.every((each, index) => each === shown[index])) return;
+    this.pictures.replaceChildren(...wanted);
+    this.pictures.scrollLeft = this.pictures.scrollWidth;
+  }
+}
+
+function progress({ curve, steps, left }, running) {
+  const done = curve?.step ?? 0;
+  if (running) return `Step ${done} of ${steps}${left && `, ${left} left`}`;
+  return done < steps ? `Stopped after step ${done} of ${steps}` : `${done} steps done`;
+}
+
+function numbers({ curve, rate, memory }) {
+  if (!curve) return "The first step is on its way.";
+  const gigabytes = (bytes) => (bytes / 2 ** 30).toFixed(1);
+  const parts = [`loss ${curve.loss.toPrecision(3)}, smoothed ${curve.smoothed.toPrecision(3)}`];
+  if (rate) parts.push(`learning rate ${Number(rate.toPrecision(3))}`);
+  if (memory) parts.push(`memory ${gigabytes(memory[0])} of ${gigabytes(memory[1])} GB`);
+  return parts.join(" · ");
+}
+
+/** The loss of every step as a faint line, the smoothed loss as a strong one, over all steps of the run. */
+function curve({ curve, steps }) {
+  const { top = 1, raw = [], smooth = [], step, smoothed } = curve ?? {};
+  const svg = document.createElementNS(SVG, "svg");
+  const label = curve ? `Loss over ${step} of ${steps} steps, now about ${smoothed.toPrecision(2)}` : "No loss yet";
+  const attributes = { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": label };
+  for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, value);
+  for (const points of [raw, smooth]) {
+    const line = document.createElementNS(SVG, "polyline");
+    const places = points.map(([at, loss]) => `${(100 * (at - 1)) / Math.max(1, steps - 1)},${100 - (100 * loss) / top}`);
+    line.setAttribute("points", places.join(" "));
+    svg.append(line);
+  }
+  return [svg, ...[top.toPrecision(2), "0", `${steps}`].map((text) => element("span", "", text))];
+}
+
+const viewOf = (id) => views.get(nodeOf(id));
+
+app.registerExtension({
+  name: "storybooth.training_view",
+
+  setup() {
+    loadStyle("training_view.css");
+    api.addEventListener("storybooth.training", ({ detail }) => viewOf(detail.node)?.show(detail));
+    api.addEventListener("executed", ({ detail }) => {
+      const [state] = detail.output?.[PROPERTY] ?? [];
+      if (state) viewOf(detail.display_node ?? detail.node)?.finish(state);
+    });
+    // The server is gone, perhaps for good: nothing to stop until it sends again.
+    api.addEventListener("reconnecting", () => live?.show({ ...live.state, running: false }));
+  },
+
+  /** Ask for the state of the run at hand: after a reload, its next message may be a long step away. */
+  async afterConfigureGraph() {
+    const client = api.clientId ?? api.initialClientId ?? "";
+    const answer = await api.fetchApi(`/storybooth/training?${new URLSearchParams({ client_id: client })}`);
+    const state = answer.ok ? await answer.json() : null;
+    if (state) viewOf(state.node)?.show(state);
+  },
+
+  nodeCreated(node) {
+    if (node.comfyClass !== NODE) return;
+    const view = new TrainingView(node);
+    views.set(node, view);
+    onConfigured(node, () => view.render());
+  },
+});

@@ -1,0 +1,76 @@
+"""Samples in ComfyUI's own process: by TAESD, and one that does not fit into memory.
+
+Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
+"""
+
+import json
+import resource
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import folder_paths
+import safetensors.torch
+import torch
+from comfy.cli_args import LatentPreviewMethod, args
+from comfy.taesd.taesd import TAESD
+from PIL import Image
+
+from storybooth.nodes import mini_network
+from storybooth.nodes.trainer_inputs import encode_examples, encode_text, normal
+from storybooth.nodes.trainer_samples import Samples
+from storybooth.nodes.trainer_weights import training_unet
+from storybooth.nodes.training_view import TrainingView
+from storybooth.training.loop import Trainer
+from storybooth.training.lora import add_lora
+from storybooth.training.sampling import fit_rgb
+from storybooth.training.settings import Settings
+
+(FOLDER,) = sys.argv[1:]
+SETTINGS = Settings(steps=3, gradient_accumulation=1, resolution=64)
+SPARE = 2**28  # bytes beyond what the process has mapped already
+
+
+def limit(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+
+@torch.inference_mode()
+def measure() -> dict:
+    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    images = list(torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(1)))
+    prompt = encode_text(clip, "a plush", model)
+    examples = encode_examples(model, clip, vae, images, ["a plush"] * 2, SETTINGS, lambda index: None)
+    view = TrainingView("1", "toy", SETTINGS.steps, torch.device("cpu"))
+    with torch.inference_mode(False), torch.enable_grad():
+        examples = [normal(example) for example in examples]
+        unet = training_unet(model, torch.float32)
+        add_lora(unet, SETTINGS)
+        trainer = Trainer(unet, examples, SETTINGS, torch.device("cpu"))
+        trainer.advance()
+        samples = Samples(1, trainer, prompt, fit_rgb(images, examples), model, view)
+
+        samples.after(1)
+        decoder = TAESD().taesd_decoder.state_dict()
+        safetensors.torch.save_file(decoder, Path(FOLDER, "taesdxl_decoder.safetensors"))
+        args.preview_method = LatentPreviewMethod.TAESD
+        samples.after(2)
+        sizes = [Image.open(Path(FOLDER, picture["image"]["filename"])).size for picture in view.state["pictures"]]
+
+        trainer.settings = replace(SETTINGS, resolution=2048)
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit(mapped + SPARE)
+        try:
+            samples.after(3)
+            trouble = samples.trouble
+            samples.after(4)
+        finally:
+            limit(resource.RLIM_INFINITY)
+        trainer.settings = SETTINGS
+        trainer.advance()
+    return {"trouble": trouble, "steps": trainer.step, "sizes": sizes, "pictures": len(view.state["pictures"])}
+
+
+folder_paths.set_temp_directory(FOLDER)
+folder_paths.add_model_folder_path("vae_approx", FOLDER, is_default=True)
+print(json.dumps(measure()))
