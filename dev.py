@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # an embedded Python d
 
 from workshop import PATIENT, ROOT, WorkshopError, browser, environment, host
 
-BENCHMARKS = ("attention", "full_story")
+BENCHMARKS = ("attention", "full_story", "training", "training_memory")
 
 
 def demo(photos: Path | None) -> int:

@@ -5,11 +5,11 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 
+from .low_rank import ADAPTER, LowRankLinear
 from .settings import Settings
 
 _ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}
 _FEED_FORWARD = r"|ff\.net\.(0\.proj|2)"
-ADAPTER = "default"
 
 
 def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
@@ -21,14 +21,16 @@ def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
     """
     attention = rf"{_ATTENTION[settings.target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
     modules = rf".*\.({attention}{_FEED_FORWARD if settings.options.feed_forward else ''})"
-    config = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, init_lora_weights="gaussian", target_modules=modules
-    )
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, init_lora_weights=False, target_modules=modules)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(settings.seed)
         unet.add_adapter(config, adapter_name=ADAPTER)
-    for parameter in lora_parameters(unet):
-        parameter.data = parameter.data.float()
+    generator = torch.Generator().manual_seed(settings.seed)
+    for module in lora_layers(unet).values():
+        module.__class__ = LowRankLinear
+        a, b = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight
+        # In fp32, whatever precision peft has taken over from the layer.
+        a.data = torch.empty(a.shape).normal_(std=1 / settings.rank, generator=generator).to(a.device)
+        b.data = torch.zeros(b.shape, device=b.device)
 
 
 def lora_parameters(unet: UNet2DConditionModel) -> list[torch.nn.Parameter]:

@@ -74,8 +74,7 @@ class NoiseLoss:
         if keep is not None:  # SDXL itself was trained with zeros in place of dropped text
             text, pooled = text * keep.to(device)[:, None, None], pooled * keep.to(device)[:, None]
         conditions = {"text_embeds": pooled, "time_ids": self._stack([e.time_ids for e in examples])}
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            predicted = self._unet(noisy.to(dtype), t, encoder_hidden_states=text, added_cond_kwargs=conditions).sample
+        predicted = self._unet(noisy.to(dtype), t, encoder_hidden_states=text, added_cond_kwargs=conditions).sample
         squared = (predicted.float() - noise).square()
         if not options.min_snr_gamma:
             return squared.mean()

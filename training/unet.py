@@ -9,6 +9,18 @@ from diffusers import UNet2DConditionModel
 TIME_ID_CHANNELS = 256
 """Each of SDXL's six micro-conditioning numbers is embedded in this many channels."""
 
+FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+class _Fp8Linear(torch.nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weight.to(x.dtype), self.bias)
+
+
+class _Fp8Conv2d(torch.nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, self.weight.to(x.dtype), self.bias)
+
 
 def diffusers_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Translate a UNet configuration in the names of the original SDXL code into diffusers' names.
@@ -59,11 +71,17 @@ def build_unet(config: Mapping[str, Any], weight: Callable[[str], torch.Tensor])
     """Build a frozen UNet whose parameters are the tensors that `weight` returns for diffusers' names.
 
     `config` is in the names of the original SDXL code. Nothing is copied: a parameter shares its tensor's memory.
+    Matrices may be in fp8: each is converted when its layer computes. With gradient checkpointing no more than a block
+    of them is in full size at once.
+
     Raises ValueError for an architecture other than SDXL's.
     """
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(diffusers_config(config))
     unet.load_state_dict({name: weight(name) for name in unet.state_dict()}, assign=True)
+    for module in unet.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d) and module.weight.dtype in FP8:
+            module.__class__ = _Fp8Linear if isinstance(module, torch.nn.Linear) else _Fp8Conv2d
     return unet.requires_grad_(False)
 
 

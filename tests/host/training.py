@@ -3,8 +3,10 @@
 Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
 """
 
+import gc
 import json
 import logging
+import resource
 import sys
 from pathlib import Path
 
@@ -139,6 +141,45 @@ def nan_vae() -> comfy.sd.VAE:
     return vae
 
 
+def alive() -> tuple[int, int]:
+    """How many training UNets there are, and how many bytes all tensors hold."""
+    gc.collect()
+    found = gc.get_objects()
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in found if type(t) is torch.Tensor}
+    return sum(isinstance(thing, UNet2DConditionModel) for thing in found), sum(storages.values())
+
+
+def left_behind() -> dict:
+    """What one more run of the node leaves in memory: a finished one, one that was cancelled, one that failed."""
+    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    images = [torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))]
+
+    def run(name: str, **changes) -> list[int]:
+        inputs = {"model": model, "clip": clip, "vae": vae, "instance_prompt": "x", "precision": "fp32", "steps": 3}
+        inputs |= {"gradient_checkpointing": True, "checkpoint_every": 50, "resolution": 64, "lora_name": name}
+        before = alive()
+        ended = "finished"
+        try:
+            LoraTrainer.execute(images, None, **{name: [value] for name, value in (inputs | changes).items()})
+        except BaseException as error:
+            ended = type(error).__name__
+        return [ended, *(after - held for after, held in zip(alive(), before, strict=True))]
+
+    def cancel(value: int, *_: object, **__: object) -> None:
+        if value == 2:
+            comfy.model_management.interrupt_current_processing()
+
+    found = {"warming up": run("warm"), "finished": run("finished"), "again": run("again", seed=7)}
+    comfy.utils.set_progress_bar_global_hook(cancel)
+    found["cancelled"] = run("cancelled")
+    comfy.utils.set_progress_bar_global_hook(None)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    found["failed"] = run("failed")
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    return found
+
+
 @torch.inference_mode()
 def measure() -> dict:
     at = Conditions()
@@ -202,10 +243,17 @@ def measure() -> dict:
     args.fp8_e4m3fn_unet = True
     fp8 = mini_network.load_model()
     args.fp8_e4m3fn_unet = False
+    kept = borrow(fp8)
     result["fp8"] = {
         "dtype": str(fp8.model_dtype()),
-        "difference": difference(by_diffusers(borrow(fp8), at), by_comfyui(fp8, at)),
+        "difference": difference(by_diffusers(kept, at), by_comfyui(fp8, at)),
+        "bytes": sum(p.nbytes for p in kept.parameters()) / sum(p.nbytes for p in plain.parameters()),
+        "shared": shared(kept, fp8),
     }
+    _, trained, _ = train(fp8, clip, vae, images, "fp8")
+    result["fp8"]["loss"] = trained.losses, train(model, clip, vae, images, "fp32")[1].losses
+
+    result["left behind"] = left_behind()
 
     models = comfy.supported_models
     sd15 = {"context_dim": 768, "use_linear_in_transformer": False, "adm_in_channels": None, "num_classes": None}

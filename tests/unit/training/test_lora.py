@@ -1,11 +1,15 @@
 """The UNet on borrowed weights, and the adapters on it: which layers, how they start, under which names they leave."""
 
+import copy
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from peft import LoraConfig, get_peft_model
 
 from storybooth.tests.unit.training.conftest import CONFIG, SELF_ATTENTION_LAYERS
 from storybooth.training.lora import add_lora, lora_parameters, lora_state_dict
+from storybooth.training.low_rank import LowRankLinear
 from storybooth.training.settings import Options, Settings
 from storybooth.training.unet import alias, build_unet, diffusers_config
 
@@ -154,3 +158,28 @@ def test_alpha_scales_what_the_lora_adds(make_unet, examples):
 
     assert torch.equal(effect(0), effect(4))
     torch.testing.assert_close(effect(2), effect(4) / 2, rtol=0.02, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_the_lean_layer_computes_what_pefts_does(dtype, close):
+    """Forward and backward, against peft's own layer under autocast, as diffusers' scripts run it."""
+    generator = torch.Generator().manual_seed(0)
+    host = torch.nn.ModuleDict({"to_q": torch.nn.Linear(48, 32)})
+    plain = get_peft_model(host, LoraConfig(r=4, lora_alpha=2, target_modules=["to_q"])).base_model.model["to_q"]
+    for parameter in plain.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator).to(dtype)
+    lean = copy.deepcopy(plain)
+    lean.__class__ = LowRankLinear
+    x = torch.randn(2, 9, 48, generator=generator).to(dtype)
+    found = []
+    for layer in (plain, lean):
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        a.data, b.data = a.data.float(), b.data.float()
+        copied = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32 and layer is plain):
+            result = layer(copied)
+        result.float().square().mean().backward()
+        assert result.dtype == copied.grad.dtype == dtype and a.grad.dtype == b.grad.dtype == torch.float32
+        found.append([result, copied.grad, a.grad, b.grad])
+    for theirs, ours in zip(*found, strict=True):
+        assert (ours.float() - theirs.float()).norm() < close * theirs.float().norm()

@@ -14,6 +14,7 @@ from storybooth.fingerprint import fingerprint
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
 from storybooth.training.loop import Trainer
 from storybooth.training.lora import add_lora
+from storybooth.training.loss import DTYPES
 from storybooth.training.run import train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Options, Settings
@@ -51,7 +52,7 @@ def start(weights, examples, files):
     """Start a run, or go on with it; `cancel_at` raises after that step, `stop_at` stops and keeps."""
 
     def run(settings=SETTINGS, cancel_at=None, stop_at=None, every=2, on_step=lambda number, trouble: None):
-        unet = build_unet(CONFIG, weights.__getitem__)
+        unet = build_unet(CONFIG, lambda name: weights[name].to(DTYPES[settings.precision]))
         add_lora(unet, settings)
 
         def step(number, loss, trouble):
@@ -168,6 +169,19 @@ def test_after_stop_and_keep_the_same_run_goes_on(start, path, files):
     assert seen == [4, 5]
     assert path.read_bytes() == whole
     assert names(path.parent) == ["toy.safetensors", "toy.step000003.safetensors"]
+
+
+def test_cancel_while_the_last_step_is_shown_loses_nothing(start, path, states):
+    start()
+    whole = path.read_bytes()
+    path.unlink()
+    for state in states.iterdir():
+        state.unlink()
+    with pytest.raises(CancelError):
+        start(cancel_at=5)
+    assert steps_in(states) == steps_in(path.parent) == [5]
+    start(on_step=lambda number, trouble: pytest.fail("trained"))
+    assert path.read_bytes() == whole and names(path.parent) == ["toy.safetensors"]
 
 
 def test_more_steps_go_on_where_the_finished_run_ended(start, path, files):
