@@ -88,7 +88,7 @@ def test_the_strip_takes_part_in_neither_prompt_nor_widget_values(comfy, page, g
     show(comfy, page, graph)
     run(page)
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output.panels")
-    assert prompt["inputs"].keys() == graph["panels"]["inputs"].keys()
+    assert prompt["inputs"].keys() == {*graph["panels"]["inputs"], "at_once"}  # which the graph leaves to its default
     node = "app.rootGraph.getNodeById('panels')"
     widgets, saved = page.evaluate(f"[{node}.widgets.length, {node}.serialize().widgets_values.length]")
     assert saved == widgets - 1
