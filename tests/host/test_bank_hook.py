@@ -84,6 +84,9 @@ WINDOWS |= {"closed_loop": False, "fuse_method": "pyramid", "dim": 3, "freenoise
 )
 def test_nodes_that_cannot_be_used_with_a_bank_are_named(comfy, socket, node, inputs, says):
     nodes = story()
-    nodes["between"] = {"class_type": node, "inputs": {**inputs, "model": nodes[socket]["inputs"]["model"]}}
+    required = comfy.object_info()[node]["input"]["required"]  # newer releases ask for more
+    defaults = {name: options["default"] for name, (_, options) in required.items() if "default" in options}
+    between = {**defaults, **inputs, "model": nodes[socket]["inputs"]["model"]}
+    nodes["between"] = {"class_type": node, "inputs": between}
     nodes[socket]["inputs"]["model"] = ["between", 0]
     refused(comfy, nodes, *says)
