@@ -29,9 +29,14 @@ def require_epsilon(model: ModelPatcher) -> None:
         )
 
 
+# CLIP-L's projection: SDXL does not read it and its checkpoints lack it, so ComfyUI leaves it as memory happened to be.
+_UNREAD = "clip_l.transformer.text_projection.weight"
+
+
 def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *options: Any) -> str:
     """A digest of a model's weights, of the LoRAs patched into them, and of `options`, by content."""
-    return fingerprint([*options, *sorted(patcher.get_key_patches(prefix).items(), key=lambda item: item[0])])
+    weights = {name: weight for name, weight in patcher.get_key_patches(prefix).items() if name != _UNREAD}
+    return fingerprint([*options, *sorted(weights.items(), key=lambda item: item[0])])
 
 
 def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[torch.Tensor]:

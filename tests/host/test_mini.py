@@ -64,11 +64,11 @@ def test_both_releases_draw_the_same_pixels(comfy):
 
 
 def test_it_takes_a_lora_made_for_it(comfy):
-    layer = "lora_unet_up_blocks_0_attentions_0_transformer_blocks_0_attn1_to_v"
+    layer = "lora_unet_up_blocks_1_attentions_0_transformer_blocks_0_attn1_to_v"
     generator = torch.Generator().manual_seed(0)
     lora = {
-        f"{layer}.lora_down.weight": torch.randn(4, 64, generator=generator),
-        f"{layer}.lora_up.weight": torch.randn(64, 4, generator=generator),
+        f"{layer}.lora_down.weight": torch.randn(4, 128, generator=generator),
+        f"{layer}.lora_up.weight": torch.randn(128, 4, generator=generator),
         f"{layer}.alpha": torch.tensor(4.0),
     }
     save_file(lora, comfy.base / "models" / "loras" / "mini-test.safetensors")

@@ -58,7 +58,8 @@ def test_the_state_is_whole_in_every_message(comfy):
     states = follow(run)
     assert {state["node"] for state in states} == {"train"}
     assert {state["prompt_id"] for state in states} == {run.id}
-    assert [state["running"] for state in states] == [True] * (len(states) - 1) + [False]
+    running = [state["running"] for state in states]
+    assert running == sorted(running, reverse=True) and running[0] and not running[-1]  # the report comes at the end
     assert states[0]["curve"] is None, "the button is there before the first step is done"
     first, last = states[1], last_state(run)
     assert (first["steps"], first["lora_name"], first["rate"]) == (STEPS, "seen", 1e-2)

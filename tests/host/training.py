@@ -35,6 +35,7 @@ SETTINGS = Settings(steps=3, learning_rate=1e-2, gradient_accumulation=1, resolu
 CPU = torch.device("cpu")
 
 folder_paths.add_model_folder_path("loras", FOLDER, is_default=True)
+folder_paths.set_output_directory(str(Path(FOLDER, "output")))
 LoraTrainer.hidden = _io.HiddenHolder.from_dict({_io.Hidden.unique_id: "1"})
 
 
@@ -215,7 +216,7 @@ def measure() -> dict:
     result["lora"] = {
         "layers": len(trained.tensors) // 3,
         "patched": len(patched.patches),
-        "warnings": log.lines,
+        "warnings": list(log.lines),
         "ComfyUI": difference(by_comfyui(patched, at), by_diffusers(unet, at)),
         "effect": difference(by_comfyui(patched, at), by_comfyui(model, at)),
     }
