@@ -11,6 +11,7 @@ from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
+import comfy.ops
 import comfy.samplers
 import comfy.supported_models
 import torch
@@ -142,17 +143,30 @@ def small_lora() -> dict[str, torch.Tensor]:
     """For a self-attention layer that reads banks and a cross-attention layer."""
     generator = torch.Generator().manual_seed(0)
     lora = {}
-    for layer, inside in (("attn1_to_k", 128), ("attn2_to_v", 96)):
+    outside, context = mini_network.UNET["model_channels"], mini_network.UNET["context_dim"]
+    for layer, inside in (("attn1_to_k", outside), ("attn2_to_v", context)):
         name = f"lora_unet_output_blocks_1_1_transformer_blocks_3_{layer}"
         lora[f"{name}.lora_down.weight"] = torch.randn(2, inside, generator=generator)
-        lora[f"{name}.lora_up.weight"] = torch.randn(128, 2, generator=generator) / 4
+        lora[f"{name}.lora_up.weight"] = torch.randn(outside, 2, generator=generator) / 4
     return lora
+
+
+class _Allocated(comfy.ops.disable_weight_init):
+    """Layers that have their weights from the start; ComfyUI's own may wait for a state dict before they do."""
+
+    Linear = torch.nn.Linear
+    Embedding = torch.nn.Embedding
 
 
 def small_controlnet() -> comfy.controlnet.ControlNet:
     """A ControlNet of the UNet's own layout."""
     config = comfy.supported_models.SDXL(mini_network.UNET).unet_config
     config = {key: value for key, value in config.items() if key not in ("out_channels", "transformer_depth_output")}
-    network = comfy.cldm.cldm.ControlNet(**config, hint_channels=3, operations=mini_network._Allocated)
-    network.load_state_dict(mini_network._draw(mini_network._shapes(network), 1))
+    network = comfy.cldm.cldm.ControlNet(**config, hint_channels=3, operations=_Allocated)
+    generator = torch.Generator().manual_seed(1)
+    for name, weights in network.named_parameters():
+        if weights.ndim > 1:  # of a size that keeps signals as large as they come
+            weights.data.uniform_(-1, 1, generator=generator).mul_((3 / weights[0].numel()) ** 0.5)
+        else:
+            weights.data.fill_(float(not name.endswith("bias")))
     return comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))

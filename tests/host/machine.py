@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import comfy.cli_args
+import comfy.utils
 import torch
 from comfy.ldm.modules import attention
 from comfy_api.torch_helpers import set_torch_compile_wrapper
@@ -91,6 +92,9 @@ if __name__ == "__main__":
     # One transformer block in every place instead of two and ten is traced in less time.
     depths = {name: mini_network.UNET[name] for name in ("transformer_depth", "transformer_depth_output")}
     shallow = {name: [min(depth, 1) for depth in values] for name, values in depths.items()}
-    with having(mini_network, UNET={**mini_network.UNET, **shallow, "transformer_depth_middle": 1}):
+    shallow = {**mini_network.UNET, **shallow, "transformer_depth_middle": 1}
+    names = set(comfy.utils.unet_to_diffusers(shallow).values())
+    weights = {name: weight for name, weight in mini_network.unet_weights().items() if name in names}
+    with having(mini_network, UNET=shallow, unet_weights=lambda: weights):
         # Whatever the backend, torch traces the network first, and patches with it; "inductor" needs a C++ compiler.
         print(json.dumps(results | {"compiled": compiled(Scene(), "eager")}))

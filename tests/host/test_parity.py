@@ -23,8 +23,8 @@ def test_cond_and_uncond_may_come_in_two_calls(measured):
 
 
 def test_comfyui_is_told_what_memory_a_bank_needs(measured):
-    # Of the two levels the upper one needs more: 16 tokens of 64 channels, in fp32; cond and uncond.
-    upper = 64 * 4
+    # Of the two levels the upper one needs more: 16 tokens of 128 channels, in fp32; cond and uncond.
+    upper = 128 * 4
     assert measured["memory"]["write"] == pytest.approx(2 * 2 * upper * (4 * 2 * 16 + 16), rel=1e-6)
     places = 4 * 2 * 16 * upper  # what is copied to the device ahead: the kept tokens of two images
     assert measured["memory"]["read"] == pytest.approx(2 * upper * (4 * 2 * 16 + 16) + places, rel=1e-6)
