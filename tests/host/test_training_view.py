@@ -88,7 +88,7 @@ def test_the_report_is_an_output_a_picture_on_the_node_and_there_again_from_the_
 
 
 def test_stop_and_keep_ends_the_training_and_the_graph_goes_on(comfy):
-    nodes = train(comfy, lora_name="stopped", steps=300)
+    nodes = train(comfy, lora_name="ended early", steps=300)
     run = comfy.queue(nodes)
     refused = {}
     for event in run:
@@ -107,16 +107,16 @@ def test_stop_and_keep_ends_the_training_and_the_graph_goes_on(comfy):
     assert ask_to_stop(comfy, of(state)) == 404, "the run is over"
     reached = last_state(run)["curve"]["step"]
     assert state["curve"]["step"] <= reached <= state["curve"]["step"] + 3
-    assert run.outputs["name"]["text"] == ["stopped.safetensors"]
-    assert loras(comfy, "stopped*") == ["stopped.safetensors"]
+    assert run.outputs["name"]["text"] == ["ended early.safetensors"]
+    assert loras(comfy, "ended early*") == ["ended early.safetensors"]
 
-    shorter = comfy.queue(train(comfy, lora_name="stopped", steps=reached))
+    shorter = comfy.queue(train(comfy, lora_name="ended early", steps=reached))
     assert steps_shown(shorter) == [], "a run of so many steps is what the file holds"
 
     nodes["train"]["inputs"]["steps"] = reached + 1
     assert [line.split(",")[0] for line in steps_shown(comfy.queue(nodes))] == [f"step {reached + 1} of {reached + 1}"]
     comfy.run(train(comfy, lora_name="in one go", steps=reached + 1))
-    assert weights(comfy, "stopped") == weights(comfy, "in one go")
+    assert weights(comfy, "ended early") == weights(comfy, "in one go")
 
 
 def test_the_same_graph_goes_on_after_stop_and_keep(comfy):
