@@ -109,7 +109,8 @@ def measure() -> dict:
     with torch.inference_mode(False), torch.enable_grad():
         file = run(job, given, Stop())
     trained = comfy.utils.load_torch_file(str(file), safe_load=True)
-    with_config = UNetModel(**full_size(comfy.supported_models.SDXL.unet_config), device="meta")
+    sdxl = {**comfy.supported_models.SDXL.unet_config, "channel_mult": [1, 2, 4]}
+    with_config = UNetModel(**full_size(sdxl), device="meta")
     return {
         "examples": [
             {name: difference(getattr(line, name), getattr(node, name)) for name in ("text", "pooled", "latent_mean")}
