@@ -26,6 +26,12 @@ LEFT = torch.zeros(1, SIZE, SIZE)
 LEFT[..., : SIZE // 2] = 1
 
 
+def run_node(node, *inputs):
+    """The first output of a core node, which 0.3.75 may still have as one of the old kind."""
+    execute = node.execute if hasattr(node, "execute") else getattr(node(), node.FUNCTION)
+    return execute(*inputs)[0]
+
+
 def conditionings(stage: Stage) -> dict[str, dict[str, float]]:
     """What travels with prompts and latents."""
     panel, negative = stage.scene.panel, stage.scene.negative
@@ -68,10 +74,10 @@ def patches(stage: Stage) -> dict[str, dict[str, float]]:
     """Patches of other nodes, before the bank's and after it."""
 
     def freeu(model):
-        return nodes_freelunch.FreeU.execute(model, 1.1, 1.2, 0.6, 0.4).args[0]
+        return run_node(nodes_freelunch.FreeU, model, 1.1, 1.2, 0.6, 0.4)
 
     def freeu_2(model):
-        return nodes_freelunch.FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2).args[0]
+        return run_node(nodes_freelunch.FreeU_V2, model, 1.3, 1.4, 0.9, 0.2)
 
     def louder_queries(model):
         return patched(model, "set_model_attn1_patch", lambda q, k, v, o: (1.2 * q, k, v))
