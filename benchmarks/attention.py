@@ -6,18 +6,16 @@ medians, and what counts are their ratios. Weights and bank are random: neither 
 
 import argparse
 import statistics
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.utils
-import psutil
 import torch
 from comfy.model_patcher import ModelPatcher
 from machine import keep
+from peak import Peak
 from random_sdxl import unet
 from tqdm import tqdm
 
@@ -139,41 +137,6 @@ class StreamedReader(BankReader):
     def settle(self, room: int) -> None:
         """Take no room."""
         super().settle(0)
-
-
-class Peak:
-    """Time and additional peak memory of a block: of the device, or of this process where there is none."""
-
-    def __enter__(self) -> "Peak":
-        self._cuda = torch.cuda.is_available()
-        self._running = True
-        if self._cuda:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            self._before = torch.cuda.memory_allocated()
-        else:
-            self._before = self._highest = psutil.Process().memory_info().rss
-            self._thread = threading.Thread(target=self._watch)
-            self._thread.start()
-        self._started = time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._cuda:
-            torch.cuda.synchronize()
-        self.seconds = time.perf_counter() - self._started
-        self._running = False
-        if self._cuda:
-            self._highest = torch.cuda.max_memory_allocated()
-        else:
-            self._thread.join()
-        self.memory = self._highest - self._before
-
-    def _watch(self) -> None:
-        process = psutil.Process()
-        while self._running:
-            self._highest = max(self._highest, process.memory_info().rss)
-            time.sleep(0.005)
 
 
 def step(model: ModelPatcher, size: int, batch: int) -> Peak:

@@ -26,14 +26,13 @@ import comfy_extras.nodes_train
 import folder_paths
 import numpy as np
 import torch
-from attention import machine
 from comfy.model_patcher import ModelPatcher
 from diffusers import AutoencoderKL, DDPMScheduler
+from machine import keep
 from peft import LoraConfig
 from random_sdxl import unet
 from tqdm import tqdm
 
-from storybooth.files import write_whole
 from storybooth.nodes import mini_network
 from storybooth.nodes.trainer_weights import training_unet
 from storybooth.training.loop import Trainer
@@ -303,10 +302,8 @@ def main() -> None:
         return
     rows = measure(arguments.repeats)
     print(table(rows))
-    if arguments.output:
-        settings = {name: value for name, value in vars(arguments).items() if name not in ("output", "variant")}
-        made = {"machine": machine(), "torch": torch.__version__, **settings, "rows": rows}
-        write_whole(arguments.output, lambda path: path.write_text(json.dumps(made, indent=2) + "\n"))
+    settings = {name: value for name, value in vars(arguments).items() if name not in ("output", "variant")}
+    keep("training", CUDA, settings | {"rows": rows}, arguments.output)
 
 
 if __name__ == "__main__":

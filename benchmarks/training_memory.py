@@ -18,17 +18,16 @@ ComfyUI started with --fp8_e4m3fn-unet. Text encoders and VAE are off the card b
 
 import argparse
 import gc
-import json
 from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
 import psutil
 import torch
-from attention import Peak, machine
+from machine import keep
+from peak import Peak
 from random_sdxl import unet
 
-from storybooth.files import write_whole
 from storybooth.nodes.trainer_weights import training_unet
 from storybooth.training.loop import Trainer
 from storybooth.training.lora import add_lora
@@ -78,10 +77,8 @@ def main() -> None:
     found = measure(arguments.weights, arguments.size, arguments.steps)
     for name in ("held", "peak", "after"):
         print(f"{name:>6} {found[name] / 1e9:6.2f} GB   {found[name] / found['held']:.3f} x")
-    if arguments.output:
-        settings = {name: value for name, value in vars(arguments).items() if name != "output"}
-        made = {"machine": machine(), "torch": torch.__version__, **settings, **found}
-        write_whole(arguments.output, lambda path: path.write_text(json.dumps(made, indent=2) + "\n"))
+    settings = {name: value for name, value in vars(arguments).items() if name != "output"}
+    keep(f"training_memory_{arguments.weights}", CUDA, settings | found, arguments.output)
 
 
 if __name__ == "__main__":
