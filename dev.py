@@ -17,14 +17,14 @@ from workshop import PATIENT, ROOT, WorkshopError, browser, environment, host
 BENCHMARKS = ("attention", "full_story", "training", "training_memory")
 
 
-def demo(photos: Path | None) -> int:
-    """Draw the Mini story of `photos`, or of the sample photos, on a real ComfyUI."""
+def demo(photos: Path | None, subject: str | None) -> int:
+    """Draw the Mini story of `photos`, which show what `subject` names, or of the sample photos, on a real ComfyUI."""
     comfyui, python = _comfyui()
     if Path(sys.executable) != python:
         return subprocess.call([str(python), *sys.argv])
     from workshop.demo import run  # needs what the environment holds
 
-    run(comfyui, photos)
+    run(comfyui, photos, subject)
     return 0
 
 
@@ -66,8 +66,9 @@ def main() -> int:
     """Run one command; foreseeable trouble is told in words and makes the exit code 1."""
     parser = argparse.ArgumentParser(description="Work on StoryBooth. Set-up is automatic and lands in .dev/.")
     commands = parser.add_subparsers(dest="command", required=True)
-    photos = commands.add_parser("demo", help="draw a story on a real ComfyUI, from photos to page").add_argument
-    photos("--photos", type=Path, metavar="DIR", help="folder with photos of one subject; else the sample photos")
+    takes = commands.add_parser("demo", help="draw a story on a real ComfyUI, from photos to page").add_argument
+    takes("--photos", type=Path, metavar="DIR", help="folder with photos of one subject; else the sample photos")
+    takes("--subject", metavar="WORDS", help="what photos and story call it, a rare word and what it is")
     commands.add_parser("test", help="run all checks; further arguments go to pytest", add_help=False)
     names = commands.add_parser(
         "benchmark", help="measure speed and memory; further arguments go to it", add_help=False
@@ -79,7 +80,7 @@ def main() -> int:
     try:
         if arguments.command == "benchmark":
             return benchmark(arguments.name, rest)
-        return test(rest) if arguments.command == "test" else demo(arguments.photos)
+        return test(rest) if arguments.command == "test" else demo(arguments.photos, arguments.subject)
     except WorkshopError as error:
         print(error, file=sys.stderr)
         return 1

@@ -23,11 +23,14 @@ _PHOTOS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".
 _CAPTIONS = {".jsonl", ".txt"}
 
 
-def run(comfyui: Path, photos: Path | None) -> None:
-    """Draw the story and print where page and LoRA are. Raises WorkshopError for foreseeable trouble."""
+def run(comfyui: Path, photos: Path | None, subject: str | None = None) -> None:
+    """Draw the story of `photos`, which show what `subject` names, and print where page and LoRA are.
+
+    Raises WorkshopError for foreseeable trouble.
+    """
     console = Console(highlight=False, soft_wrap=True)
     folder = photos and _bring_in(photos)
-    graph = _graph(folder, install_pack(BASE))
+    graph = _graph(folder, subject, install_pack(BASE))
     console.print(f"Starting ComfyUI from {comfyui}")
     started = time.monotonic()
     try:
@@ -59,8 +62,8 @@ def _bring_in(photos: Path) -> Path:
     return target
 
 
-def _graph(photos: Path | None, pack: Path) -> Graph:
-    """Return the Mini story with these photos, or the samples that it names itself.
+def _graph(photos: Path | None, subject: str | None, pack: Path) -> Graph:
+    """Return the Mini story with these photos and words for their subject, or the samples that it names itself.
 
     Its LoRA's name comes from all that shapes the LoRA, so only an identical run asks for the same file again.
     """
@@ -68,6 +71,8 @@ def _graph(photos: Path | None, pack: Path) -> Graph:
     if photos:
         graph[_only(graph, "StoryBoothSubjectImages")]["inputs"]["folder"] = photos.name
     training = graph[_only(graph, "StoryBoothLoraTrainer")]["inputs"]
+    if subject:
+        training["instance_prompt"] = graph[_only(graph, "StoryBoothStoryboard")]["inputs"]["subject"] = subject
     digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode())
     folders = [pack / "nodes", pack / "training", pack / "samples", *([photos] if photos else [])]
     files = {file for folder in folders for file in folder.rglob("*") if file.is_file()}

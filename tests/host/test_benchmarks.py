@@ -7,27 +7,29 @@ import sys
 import pytest
 
 from storybooth.dev import BENCHMARKS
-from storybooth.tests.conftest import HOSTS
 from storybooth.workshop import ROOT, host
 
+pytestmark = pytest.mark.parametrize("comfyui_folder", [host.NEWEST], indirect=True)
 
-def benchmark(name, *arguments):
+
+def benchmark(comfyui_folder, name, *arguments):
     """Run a benchmark; return what it printed."""
     within, script = ROOT / "workshop" / "within.py", ROOT / "benchmarks" / f"{name}.py"
-    command = [sys.executable, within, HOSTS / f"comfyui-{host.NEWEST}", script, *arguments]
+    command = [sys.executable, within, comfyui_folder, script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 
 
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "training"])
-def test_a_benchmark_says_what_it_takes(name):
-    assert "--output" in benchmark(name, "--help")
+def test_a_benchmark_says_what_it_takes(comfyui_folder, name):
+    assert "--output" in benchmark(comfyui_folder, name, "--help")
 
 
-def test_training_loops_are_timed_side_by_side(tmp_path):
+def test_training_loops_are_timed_side_by_side(comfyui_folder, tmp_path):
     figures = tmp_path / "figures.json"
-    printed = benchmark("training", "--size", "64", "--repeats", "1", "--accumulation", "1", "--output", figures)
+    settings = ("--size", "64", "--repeats", "1", "--accumulation", "1")
+    printed = benchmark(comfyui_folder, "training", *settings, "--output", figures)
     rows = json.loads(figures.read_text())["rows"]
     assert [row["speed_ratio"] == 1 for row in rows] == [True, False, False, False]
     assert all(row["seconds"] > 0 and row["memory"] > 0 and row["loop"] in printed for row in rows)

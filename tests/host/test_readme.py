@@ -78,8 +78,9 @@ def queue_story(*arguments, folder):
 
 def test_the_demo_takes_photos(comfyui_folder, tmp_path):
     """As far as the command line: what follows is in test_story."""
-    _python, *words, photos = command("python dev.py demo --photos")
-    line = [sys.executable, ROOT / words[0], *words[1:], tmp_path / photos]
+    _python, script, demo, given, photos, *subject = command("python dev.py demo --photos")
+    assert (ROOT / photos / "metadata.jsonl").is_file()
+    line = [sys.executable, ROOT / script, demo, given, tmp_path / photos, *subject]
     settings = os.environ | {"COMFYUI_PATH": str(comfyui_folder)}
     done = subprocess.run(line, env=settings, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")

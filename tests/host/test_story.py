@@ -126,6 +126,12 @@ def test_the_demo_prints_where_page_and_lora_are(comfyui_folder, small_demo, cap
     other_page, other_lora = made(capsys)
     assert other_page != page
     assert other_lora != lora, "other captions, other LoRA"
+    (small_demo / "0.txt").unlink()
+    demo.run(comfyui_folder, small_demo, "a green sks globe")
+    named_page, named_lora = made(capsys)
+    assert named_lora not in (lora, other_lora)
+    with Image.open(named_page) as page_of_globe:
+        assert '"subject": "a green sks globe"' in page_of_globe.text["prompt"]
 
 
 @ON_THE_NEWEST
