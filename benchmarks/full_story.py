@@ -6,7 +6,6 @@ minutes and 20 GiB of memory. What is drawn is noise; whether it runs, and in wh
 """
 
 import argparse
-import gc
 import json
 import tempfile
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import folder_paths
 import psutil
-from machine import keep
+from machine import give_back_memory, keep
 from random_sdxl import save_checkpoint
 from safetensors import safe_open
 
@@ -124,7 +123,7 @@ def main() -> None:
         checkpoint.parent.mkdir(parents=True)
         print("Writing the checkpoint", flush=True)
         save_checkpoint(checkpoint)
-        gc.collect()
+        give_back_memory()
         install_pack(base)
         with serve(Path(folder_paths.base_path), base) as comfy:
             nodes = run(comfy, graph)

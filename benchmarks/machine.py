@@ -1,8 +1,11 @@
-"""The machine that a benchmark ran on, and where its figures go."""
+"""The machine that a benchmark runs on, its memory, and where the figures go."""
 
+import ctypes
+import gc
 import json
 import platform
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,13 @@ def machine(cuda: bool) -> str:
     name = named[1] if named else platform.processor() or platform.machine()
     memory = psutil.virtual_memory().total / 2**30
     return f"{name}, {psutil.cpu_count()} threads, {memory:.0f} GiB, CPU only"
+
+
+def give_back_memory() -> None:
+    """Free what is unused, and give it back to the system: glibc keeps pages of freed tensors, which count as taken."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep(name: str, cuda: bool, figures: dict[str, Any], path: Path | None) -> None:

@@ -17,14 +17,13 @@ ComfyUI started with --fp8_e4m3fn-unet. Text encoders and VAE are off the card b
 """
 
 import argparse
-import gc
 from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
 import psutil
 import torch
-from machine import keep
+from machine import give_back_memory, keep
 from peak import Peak
 from random_sdxl import unet
 
@@ -41,7 +40,7 @@ WEIGHTS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp8": torch.float8_e4
 
 def held() -> int:
     """The memory in use, in bytes."""
-    gc.collect()
+    give_back_memory()
     if CUDA:
         comfy.model_management.soft_empty_cache()
         return torch.cuda.memory_allocated()
@@ -68,7 +67,9 @@ def measure(weights: str, size: int, steps: int) -> dict[str, float]:
 def main() -> None:
     """Measure, print, and write the figures to `--output`."""
     parser = argparse.ArgumentParser(description="Memory that training full-size SDXL takes beyond holding the model.")
-    parser.add_argument("--weights", choices=WEIGHTS, default="bf16", help="how ComfyUI holds the model")
+    parser.add_argument(
+        "--weights", choices=WEIGHTS, default="bf16" if CUDA else "fp32", help="how ComfyUI holds the model"
+    )
     parser.add_argument("--size", type=int, default=1024 if CUDA else 256, help="side of the pictures in pixels")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
