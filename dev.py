@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # an embedded Python d
 
 from workshop import PATIENT, ROOT, WorkshopError, browser, environment, host
 
-BENCHMARKS = ("attention", "full_story", "training", "training_memory")
+BENCHMARKS = ("attention", "full_story", "quality", "training", "training_memory")
 
 
 def demo(photos: Path | None, subject: str | None) -> int:
@@ -71,7 +71,7 @@ def main() -> int:
     takes("--subject", metavar="WORDS", help="what photos and story call it, a rare word and what it is")
     commands.add_parser("test", help="run all checks; further arguments go to pytest", add_help=False)
     names = commands.add_parser(
-        "benchmark", help="measure speed and memory; further arguments go to it", add_help=False
+        "benchmark", help="measure speed, memory and quality; further arguments go to it", add_help=False
     )
     names.add_argument("name", choices=BENCHMARKS)
     arguments, rest = parser.parse_known_args()

@@ -16,28 +16,13 @@ from . import world
 from .painting import SIZE, stamp
 from .parts import Parts, fetch
 from .places import PLACES
-from .subjects import HELD_OUT
-
-_NOT_THINGS = (
-    "HAND",
-    "SIGN",
-    "SYMBOL",
-    "BUTTON",
-    "LETTER",
-    "SQUARED",
-    "IDEOGRAPH",
-    "SQUARE",
-    "KEYCAP",
-    "ARROW",
-    "CLOCK FACE",
-)
+from .strangers import held_out_pictures, stranger_pictures, things
 
 
 def any_things(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
     """A place with two to four things of any kind, for the autoencoder, which must know more than the world."""
     draw = np.random.default_rng((seed, index))
-    held_out = {subject.emoji for subject in HELD_OUT}
-    names = [n for n in parts.names() if n not in held_out and not any(word in n for word in _NOT_THINGS)]
+    names = things(parts)
     canvas = Image.new("RGB", (SIZE, SIZE))
     place = PLACES[draw.integers(len(PLACES))]
     place.paint(draw, parts, canvas, place.time)
@@ -54,7 +39,12 @@ def world_pictures(seed: int, index: int, parts: Parts) -> tuple[Image.Image, st
 
 
 Kind = Callable[[int, int, Parts], tuple[Image.Image, str]]
-KINDS: dict[str, Kind] = {"world": world_pictures, "things": any_things}
+KINDS: dict[str, Kind] = {
+    "world": world_pictures,
+    "things": any_things,
+    "strangers": stranger_pictures,
+    "held_out": held_out_pictures,
+}
 
 
 def paint_shards(folder: Path, kind: str, seed: int, count: int, parts: Parts, shard: int = 500) -> Iterator[Path]:
