@@ -75,6 +75,8 @@ class Setting:
 
     lora: str | None = "log_normal"
     bank: BankSettings | None = None
+    one_noise: bool = False
+    """Whether all panels start from one noise, as in the shipped workflows, or each from its own."""
 
 
 SETTINGS = {
@@ -88,6 +90,8 @@ SETTINGS = {
     "strength 1": Setting(bank=BankSettings(1.0)),
     "full bank": Setting(bank=BankSettings(storage="full")),
     "fp8 bank": Setting(bank=BankSettings(dtype="fp8")),
+    "one noise, LoRA alone": Setting(one_noise=True),
+    "one noise, LoRA and bank": Setting(bank=BankSettings(), one_noise=True),
 }
 """The first four, and what differs from them in one thing. Banks are compact, fp16 and of strength 0.5 where nothing
 else is said; at strength 0 one draws what the LoRA alone does, bit for bit (tests/host/parity.py)."""
@@ -104,6 +108,7 @@ COMPARISONS = (
     ("strength 1", "LoRA and bank"),
     ("full bank", "LoRA and bank"),
     ("fp8 bank", "LoRA and bank"),
+    ("one noise, LoRA and bank", "one noise, LoRA alone"),
 )
 
 Values = dict[str, float]
@@ -135,7 +140,7 @@ class Drawings:
 
         def draw() -> torch.Tensor:
             model = self._model(subject, setting.lora, seed % self._loras) if setting.lora else self.studio.model
-            return self.studio.draw(model, SCRIPT, subject.words, seed, setting.bank)
+            return self.studio.draw(model, SCRIPT, subject.words, seed, setting.bank, setting.one_noise)
 
         return self._kept(f"{subject.name}, {seed}, {name}", draw)
 

@@ -1,7 +1,8 @@
 """Mini's stories in this process, drawn by the pack's own nodes and trained by its own engine."""
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from storybooth.consistency.bank import IdentityBank
 from storybooth.nodes import mini_network
 from storybooth.nodes.consistent_attention import ConsistentAttention
 from storybooth.nodes.identity_bank_writer import IdentityBankWriter
@@ -67,7 +69,7 @@ SUBJECTS = (
     Subject("blue plush", "a blue sks plush", ROOT / "samples" / "blue_plush"),
     Subject("red robot", "a red sks robot", ROOT / "samples" / "red_robot"),
     Subject("hamster", "a sks plush", ROOT / "mini" / "held_out" / "hamster"),
-    Subject("koala", "a sks plush", ROOT / "mini" / "held_out" / "koala"),
+    Subject("purple koala", "a purple sks plush", ROOT / "mini" / "held_out" / "koala"),
     Subject("green lion", "a green sks plush", ROOT / "mini" / "held_out" / "lion"),
 )
 """None of them was in a picture that Mini was trained on."""
@@ -80,6 +82,11 @@ class BankSettings:
     strength: float = 0.5
     storage: str = "compact"
     dtype: str = "fp16"
+    schedule: Mapping[str, float] = field(default_factory=lambda: SCHEDULE)
+
+    def of_reader(self) -> dict[str, float]:
+        """The inputs of Consistent Self-Attention Patch."""
+        return {"strength_32": self.strength, "strength_64": self.strength, **self.schedule}
 
 
 def squares(photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
@@ -123,33 +130,50 @@ class Studio:
         return self.vae.decode(self.vae.encode(squares(photos, size))).clamp(0, 1)
 
     def draw(
-        self, model: ModelPatcher, script: str, words: str, seed: int, settings: BankSettings | None
+        self,
+        model: ModelPatcher,
+        script: str,
+        words: str,
+        seed: int,
+        settings: BankSettings | None,
+        one_noise: bool = False,
     ) -> torch.Tensor:
-        """The panels of a script (n, height, width, 3), each from noise of its own, with or without a bank."""
-        storyboard = _run(Storyboard, clip=self.clip, script=script, subject=words, **STORYBOARD)
+        """The panels of a script (n, height, width, 3), with or without a bank, each from noise of its own or all from
+        one: Story Panel Sampler's seed modes increment and same."""
+        storyboard = self._storyboard(script, words)
         if settings is not None:
-            schedule = {"strength_32": settings.strength, "strength_64": settings.strength, **SCHEDULE}
-            kind = {"storage": settings.storage, "bank_dtype": settings.dtype}
-            bank = _run(
-                IdentityBankWriter, model=model, storyboard=storyboard, seed=seed, **SAMPLING, **kind, **schedule
-            )
-            model = _run(ConsistentAttention, model=model, bank=bank, **schedule)
+            bank = self._bank(model, storyboard, seed, settings)
+            model = _run(ConsistentAttention, model=model, bank=bank, **settings.of_reader())
         shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
-        # As Story Panel Sampler with seed mode increment, but all in one batch, which is several times faster. Panels
-        # of a full bank draw their tokens for themselves, and so one by one.
+        # As Story Panel Sampler does it, but all in one batch, which is several times faster. Panels of a full bank
+        # draw their tokens for themselves, and so one by one.
         batches = [[index] for index in shown] if settings and settings.storage == "full" else [shown]
-        latents = [self._latents(model, storyboard, indices, seed) for indices in batches]
+        latents = [
+            self._latents(model, storyboard, indices, [seed + index * (not one_noise) for index in indices])
+            for indices in batches
+        ]
         return self.vae.decode(torch.cat(latents))
 
+    def _storyboard(self, script: str, words: str) -> EncodedStoryboard:
+        return _run(Storyboard, clip=self.clip, script=script, subject=words, **STORYBOARD)
+
     @staticmethod
-    def _latents(model: ModelPatcher, storyboard: EncodedStoryboard, indices: list[int], seed: int) -> torch.Tensor:
-        noise = [noise_for(empty_latent(SIZE, SIZE), seed + index) for index in indices]
+    def _bank(model: ModelPatcher, storyboard: EncodedStoryboard, seed: int, settings: BankSettings) -> IdentityBank:
+        kind = {"storage": settings.storage, "bank_dtype": settings.dtype}
+        inputs = {"model": model, "storyboard": storyboard, "seed": seed, **SAMPLING, **kind, **settings.of_reader()}
+        return _run(IdentityBankWriter, **inputs)
+
+    @staticmethod
+    def _latents(
+        model: ModelPatcher, storyboard: EncodedStoryboard, indices: list[int], seeds: list[int]
+    ) -> torch.Tensor:
+        noise = [noise_for(empty_latent(SIZE, SIZE), seed) for seed in seeds]
         return sample(
             model,
             as_batch([storyboard.positive[index] for index in indices]),
             storyboard.negative,
             torch.cat(noise),
-            seed + indices[0],
+            seeds[0],
             *(SAMPLING[name] for name in ("steps", "cfg", "sampler_name", "scheduler")),
             lambda *_: None,
         )

@@ -17,7 +17,7 @@ from .world import Scene, paint_scene
 
 FOLDER = Path(__file__).parent / "held_out"
 SEED = 11
-PLUSHES = {"hamster": None, "koala": None, "lion": "green"}
+PLUSHES = {"hamster": None, "koala": "purple", "lion": "green"}
 """Which ones, and their colour if it is not their own."""
 
 _PLAIN = (("grey", "standing"), ("yellow", "waving"), ("white", ""), ("pink", "jumping"))
