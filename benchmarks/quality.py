@@ -324,7 +324,6 @@ def main() -> None:
     parser.add_argument("--loras", type=int, default=1, help="LoRAs of each subject; stories take them in turn")
     parser.add_argument("--subjects", type=int, default=len(SUBJECTS), help="so many of the subjects")
     parser.add_argument("--work", type=Path, default=DEV / "quality", help="folder for pictures and LoRAs")
-    parser.add_argument("--machine", default="", help="what the machine is, in words")
     parser.add_argument("--write", type=Path, help="a Markdown file with a place for the tables")
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     arguments = parser.parse_args()
@@ -342,7 +341,6 @@ def main() -> None:
         torch.cuda.is_available(),
         {**made, "rows": rows, "known": cases},
         arguments.output,
-        arguments.machine,
     )
 
 

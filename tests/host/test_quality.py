@@ -8,7 +8,6 @@ import pytest
 from storybooth.mini.measures import difference
 from storybooth.workshop.host import NEWEST
 
-
 STORIES = 12
 
 
