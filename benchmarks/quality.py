@@ -287,8 +287,8 @@ def table(title: str, content: Mapping[str, Mapping[str, Interval]], signed: boo
 
 
 def _cell(value: Interval, signed: bool) -> str:
-    form = "+.2f" if signed else ".2f"
-    mean, low, high = (format(round(number, 2) + 0.0, form) for number in (value.mean, value.low, value.high))
+    form, digits = ("+.3f", 3) if signed else (".2f", 2)
+    mean, low, high = (format(round(number, digits) + 0.0, form) for number in (value.mean, value.low, value.high))
     text = f"{mean} ({low} … {high})".replace("-", "−")
     return f"**{text}**" if signed and value.excludes(0) else text
 
