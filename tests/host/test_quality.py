@@ -8,14 +8,12 @@ import pytest
 from storybooth.mini.measures import difference
 from storybooth.workshop.host import NEWEST
 
-STORIES = 12
-
 
 @pytest.fixture(scope="module")
 def measured(measure_within, comfyui_folder):
     if not comfyui_folder.name.endswith(NEWEST):
         pytest.skip("both releases draw the same pixels (test_mini.py): one of them is enough")
-    return measure_within("quality.py", str(STORIES))
+    return measure_within("quality.py")
 
 
 def compared(measured, measure):
