@@ -1,4 +1,4 @@
-"""The subject of the shipped story, drawn with a bank and without. Run as a script by workshop/within.py; it prints JSON.
+"""The shipped story's subject, drawn with a bank and without. Run as a script by workshop/within.py; it prints JSON.
 
 No LoRA: "a blue plush" names a colour, and without a bank every panel shows another animal of that colour.
 """
