@@ -3,7 +3,7 @@
 Run it with `python dev.py benchmark quality`; stopped, it goes on where it was. Every subject's story is drawn with
 every seed in every setting, then an eye that was trained on Mini's world (`mini/eye.py`) judges all pictures. Means
 have 95 % confidence intervals by the bootstrap over subjects × seeds; differences are paired, same subject and seed.
-With `--write README.md` the tables go to their place in that file.
+With `--write docs/identity.md` the tables go to their place in that file.
 """
 
 import argparse
