@@ -8,7 +8,6 @@ import pytest
 from storybooth.mini.measures import difference
 from storybooth.workshop.host import NEWEST
 
-
 # Both releases draw the same pixels (test_mini.py): one of them is enough.
 pytestmark = pytest.mark.parametrize("comfyui_folder", [NEWEST], indirect=True)
 
