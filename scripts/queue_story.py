@@ -15,12 +15,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from workshop import ROOT
 
 options = argparse.ArgumentParser(description="Queue a story on a running ComfyUI.")
-options.add_argument("--server", default="http://127.0.0.1:8188")
-options.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "api" / "nupjuki_story_mini.json")
+options.add_argument("--server", default="http://127.0.0.1:8188", help="address of ComfyUI, with http://")
+options.add_argument(
+    "--workflow",
+    type=Path,
+    default=ROOT / "workflows" / "api" / "nupjuki_story_mini.json",
+    help="a graph in API format, as in workflows/api",
+)
 options.add_argument("--photos", type=Path, required=True, help="folder with photos of one subject")
 options.add_argument("--subject", default="a blue sks plush", help="what to call it: a rare word and what it is")
 options.add_argument("--script", type=Path, help="text file, one panel a line; else the story of the workflow")
-options.add_argument("--seed", type=int, default=42)
+options.add_argument("--seed", type=int, default=42, help="another one gives other pictures")
 options.add_argument("--page", type=Path, default=Path("page.png"), help="where to save the page")
 chosen = options.parse_args()
 
@@ -29,8 +34,14 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing}. Run this script with ComfyUI's Python, which has it.")
 
+if not chosen.photos.is_dir():
+    sys.exit(f"--photos: there is no folder {chosen.photos.resolve()}.")
 try:
     graph = json.loads(chosen.workflow.read_text(encoding="utf-8"))
+    if "nodes" in graph:
+        sys.exit(
+            f"--workflow: {chosen.workflow} is in the canvas's format; take one from workflows/api, or Export (API)."
+        )
     inputs = {node["class_type"]: node["inputs"] for node in graph.values()}
     inputs["StoryBoothSubjectImages"]["folder"] = chosen.photos.resolve().name
     inputs["StoryBoothLoraTrainer"]["instance_prompt"] = chosen.subject

@@ -28,6 +28,8 @@ def run(comfyui: Path, photos: Path | None, subject: str | None = None) -> None:
 
     Raises WorkshopError for foreseeable trouble.
     """
+    if subject is not None and not subject.strip():
+        raise WorkshopError('--subject: it is empty; say what the photos show, such as "a sks dog".')
     console = Console(highlight=False, soft_wrap=True)
     folder = photos and _bring_in(photos)
     graph = _graph(folder, subject, install_pack(BASE))
@@ -50,7 +52,11 @@ def _bring_in(photos: Path) -> Path:
     """Copy photos and their captions into ComfyUI's input folder, replacing what an earlier demo put there."""
     photos = photos.expanduser().resolve()
     if not photos.is_dir():
-        raise WorkshopError(f"--photos: there is no folder {photos}.")
+        raise WorkshopError(
+            f"--photos: {photos} is a file; name its folder."
+            if photos.is_file()
+            else f"--photos: there is no folder {photos}."
+        )
     files = [file for file in sorted(photos.iterdir()) if file.suffix.lower() in _PHOTOS | _CAPTIONS]
     if not any(file.suffix.lower() in _PHOTOS for file in files):
         raise WorkshopError(f"--photos: {photos} holds no images ({', '.join(sorted(_PHOTOS))}).")

@@ -60,7 +60,8 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
 def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, tmp_path):
     asked = ["--server", comfy.url, "--photos", tmp_path]
     for more, told in (
-        (["--photos", "missing"], "missing"),
+        (["--photos", "missing"], "--photos: there is no folder"),
+        (["--workflow", ROOT / "workflows" / "nupjuki_story_mini.json"], "the canvas's format"),
         (["--script", "missing.txt"], "missing.txt"),
         (["--server", "http://127.0.0.1:9"], "does not answer"),
         ([], "StoryBoothSubjectImages"),  # an empty folder

@@ -138,6 +138,10 @@ def test_the_demo_prints_where_page_and_lora_are(comfyui_folder, small_demo, cap
 def test_the_demo_says_what_is_wrong_with_the_photos(comfyui_folder, small_demo):
     with pytest.raises(WorkshopError, match="there is no folder"):
         demo.run(comfyui_folder, small_demo / "missing")
+    with pytest.raises(WorkshopError, match=r"0\.png is a file"):
+        demo.run(comfyui_folder, small_demo / "0.png")
+    with pytest.raises(WorkshopError, match="--subject: it is empty"):
+        demo.run(comfyui_folder, small_demo, " ")
     (small_demo / "empty").mkdir()
     with pytest.raises(WorkshopError, match="holds no images"):
         demo.run(comfyui_folder, small_demo / "empty")
