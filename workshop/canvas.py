@@ -20,3 +20,9 @@ def open_canvas(page: Page, url: str, nodes2: bool = False) -> None:
 def wait_for_canvas(page: Page) -> None:
     """Wait until nodes are registered and a workflow is open, as after a reload."""
     page.wait_for_function(_READY, timeout=_PATIENCE)
+
+
+def wait_until_stored(page: Page, text: str) -> None:
+    """Wait until the canvas has stored the unsaved workflow with `text` in it, a moment after a change."""
+    stored = "(text) => Object.values(localStorage).some((value) => value.includes(text))"
+    page.wait_for_function(stored, arg=text, timeout=60_000)

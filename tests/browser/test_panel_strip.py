@@ -1,10 +1,12 @@
 """The panel strip on the Story Panel Sampler's node, in the classic canvas and in Nodes 2.0."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from playwright.sync_api import expect
 
 from storybooth.tests.host import story
-from storybooth.workshop.canvas import open_canvas, wait_for_canvas
+from storybooth.workshop.canvas import open_canvas, wait_for_canvas, wait_until_stored
 
 CAPTIONS = ["1. walking", "Panel 2", "3. at sea"]
 
@@ -49,7 +51,8 @@ def test_panels_appear_and_survive_a_reload_but_not_the_loss_of_their_files(comf
     run(page)
     pictures = page.locator(".storybooth-strip a")
     assert titles(pictures) == CAPTIONS
-    page.wait_for_timeout(2000)  # the canvas stores an unsaved workflow a moment after it changed
+    (last,) = parse_qs(urlsplit(pictures.last.get_attribute("href")).query)["filename"]
+    wait_until_stored(page, last)
     page.reload()
     wait_for_canvas(page)
     expect(pictures).to_have_count(3)

@@ -3,11 +3,12 @@
 import json
 from itertools import combinations
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
-from storybooth.workshop.canvas import open_canvas, wait_for_canvas
+from storybooth.workshop.canvas import open_canvas, wait_for_canvas, wait_until_stored
 
 FOLDER = "whatever-name"
 """Where tests/conftest.py puts the pack; the template browser lists workflows under it."""
@@ -114,7 +115,8 @@ def test_run_draws_the_page_and_fills_the_strip(comfy, page, nodes2, seed):
     pictures = page.locator(".storybooth-strip a")
     titles = [f"{index}. {caption}" for index, caption in enumerate(captions_of_the_story(), start=1)]
     assert [link.get_attribute("title") for link in pictures.all()] == titles
-    page.wait_for_timeout(2000)  # the canvas stores an unsaved workflow a moment after it changed
+    (last,) = parse_qs(urlsplit(pictures.last.get_attribute("href")).query)["filename"]
+    wait_until_stored(page, last)
     page.reload()
     wait_for_canvas(page)
     expect(pictures).to_have_count(len(titles))

@@ -60,6 +60,7 @@ def precisions(scene: Scene) -> dict[str, dict[str, float]]:
         vanilla = scene.sample(scene.model, scene.panel, scene.panel_noise, **OPTIONS)
         return {"effect": relative(expected, vanilla), "error": relative(read(scene), expected)}
 
+    exact = parity.reference(scene, ALWAYS, **OPTIONS)[2:]
     results, whole = {}, scene.model
     for flag in ("fp16_unet", "bf16_unet", "fp8_e4m3fn_unet", "fp8_e5m2_unet"):
         with having(comfy.cli_args.args, **{flag: True}):
@@ -67,7 +68,8 @@ def precisions(scene: Scene) -> dict[str, dict[str, float]]:
         results[f"{flag} {scene.model.model.get_dtype()}"] = compare()
     scene.model = whole.clone()
     scene.model.set_model_compute_dtype(torch.bfloat16)
-    results["computing in bf16"] = compare()
+    rounded = parity.reference(scene, ALWAYS, **OPTIONS)[2:]
+    results["computing in bf16"] = compare() | {"rounding": relative(rounded, exact)}
     scene.model = whole
     return results
 

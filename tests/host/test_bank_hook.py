@@ -56,8 +56,11 @@ def test_keyframes_turn_a_hook_off(comfy):
     plain = regions()
     for node in ("15", "16"):
         del plain[node]["inputs"]["hooks"]
-    assert np.array_equal(keyframed(0.0), picture(comfy, plain))
-    assert np.array_equal(keyframed(1.0), picture(comfy, regions()))
+    on, off = picture(comfy, regions()), picture(comfy, plain)
+    # With hooks ComfyUI evaluates other prompts together, which rounds otherwise.
+    rounding = np.abs(keyframed(0.0).astype(int) - off).max()
+    assert rounding <= 2 < 20 < np.abs(on.astype(int) - off).max()
+    assert np.array_equal(keyframed(1.0), on)
 
 
 def test_a_hook_of_a_bank_that_the_model_did_not_write(comfy):

@@ -18,7 +18,8 @@ def test_weights_of_every_precision_agree_with_dense_masks(measured):
     in_bf16 = cases.pop("computing in bf16")
     assert [name.split(".")[-1] for name in cases] == ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
     assert [case for case in cases.values() if not case["error"] < 1e-4 < 0.1 < case["effect"]] == []
-    assert in_bf16["error"] < 0.1 < in_bf16["effect"]  # eight bits of every number in the network
+    # Eight bits of every number in the network: two ways of computing differ as much as either does from fp32.
+    assert in_bf16["error"] < 1.5 * in_bf16["rounding"] < in_bf16["effect"]
 
 
 def test_a_compiled_model_reads_the_bank(measured):
