@@ -204,14 +204,11 @@ def judged(eye: torch.nn.Module, panels: torch.Tensor, references: torch.Tensor)
 def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
     """The measures where the answer is known, as rows of `case` and some of MEASURES."""
     eye, rows = load_eye(), []
-    for how in ("as they are", "through the autoencoder"):
-        photos = {
-            subject.name: squares(subject.photos()[0]) if how == "as they are" else drawings.through(subject)
-            for subject in subjects
-        }
-        originals = {subject.name: squares(subject.photos()[0]) for subject in subjects}
+    originals = {subject.name: squares(subject.photos()[0]) for subject in subjects}
+    original = {name: look(eye, pictures).subjects for name, pictures in originals.items()}
+    decoded = {subject.name: drawings.through(subject) for subject in subjects}
+    for how, photos in (("as they are", originals), ("through the autoencoder", decoded)):
         seen = {name: look(eye, pictures).subjects for name, pictures in photos.items()}
-        original = {name: look(eye, pictures).subjects for name, pictures in originals.items()}
         for name, codes in seen.items():
             one = photos[name][:1].expand(len(PANELS), -1, -1, -1)
             alike = {"consistency": consistency(codes[:1].expand(len(PANELS), -1)), "diversity": diversity(one)}

@@ -87,10 +87,8 @@ def difference(values: Sequence[float], others: Sequence[float], seed: int = 0) 
 
 def area_under_curve(same: torch.Tensor, different: torch.Tensor) -> float:
     """The probability that a similarity of two alike exceeds one of two unlike (area under the ROC curve)."""
-    order = torch.cat([same, different]).double()
-    ranks = torch.searchsorted(order.sort().values, same.double(), right=False) + torch.searchsorted(
-        order.sort().values, same.double(), right=True
-    )
+    order, found = torch.cat([same, different]).double().sort().values, same.double()
+    ranks = torch.searchsorted(order, found, right=False) + torch.searchsorted(order, found, right=True)
     # The mean rank of equals counts a tie as half.
     above = (ranks / 2 + 0.5).sum() - len(same) * (len(same) + 1) / 2
     return float(above / (len(same) * len(different)))
