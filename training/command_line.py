@@ -132,7 +132,9 @@ def _photos(name: str, folder: str, caption: str) -> tuple[list[torch.Tensor], l
         subject = read_subject(Path(folder).expanduser(), caption)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{name}: {error}") from error
-    return [to_tensor(image) for image, _ in subject], [caption for _, caption in subject]
+    if PartialState().is_main_process:
+        logging.info("%s: %s", name, subject.told)
+    return [to_tensor(image) for image in subject.photos], subject.captions
 
 
 def _weights(network: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
