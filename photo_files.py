@@ -5,7 +5,7 @@ Load Subject Images, the command line, the demo and queue_story.py all read a fo
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,10 +55,13 @@ def suffixes() -> frozenset[str]:
     return PHOTOS | HEIC if find_spec("pillow_heif") else PHOTOS
 
 
-def look_into(folder: Path) -> PhotoFolder:
-    """Sort the files of `folder`. Names are compared as people read them (see `key`). Raises OSError."""
+def look_into(folder: Path, readable: Collection[str] | None = None) -> PhotoFolder:
+    """Sort the files of `folder`. Names are compared as people read them (see `key`). Raises OSError.
+
+    `readable`: how names of photos end; without it, as `suffixes` says.
+    """
+    readable = suffixes() if readable is None else readable
     files = sorted(file for file in folder.iterdir() if file.is_file() and not _is_nobodys(file.name))
-    readable = suffixes()
     photos = tuple(file for file in files if file.suffix.lower() in readable)
     named: dict[str, set[str]] = defaultdict(set)
     for photo in photos:

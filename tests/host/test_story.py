@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 from collections import Counter
 
 import pytest
 import safetensors
 from PIL import Image
 
+from storybooth.tests.deletions import watched
 from storybooth.tests.host.story import graph, photo, upload_photos
 from storybooth.workshop import WorkshopError, demo, host
 from storybooth.workshop.client import NodeError
@@ -118,7 +120,13 @@ ON_THE_NEWEST = pytest.mark.parametrize("comfyui_folder", [host.NEWEST], indirec
 
 @ON_THE_NEWEST
 def test_the_demo_prints_where_page_and_lora_are(comfyui_folder, small_demo, capsys):
-    demo.run(comfyui_folder, small_demo)
+    # Where an earlier demo put its copies: the photos themselves must not go.
+    photos = demo.BASE / "input" / small_demo.name
+    shutil.copytree(small_demo, photos)
+    with watched() as lost:
+        demo.run(comfyui_folder, photos)
+    assert lost == []
+    assert [file.read_bytes() for file in photos.iterdir()] == [photo(0)]
     page, lora = made(capsys)
     assert Image.open(page).width > 2 * 64
     (small_demo / "0.txt").write_text("a ball with a caption")

@@ -267,8 +267,8 @@ def test_what_a_killed_process_left_half_written_goes_away_unless_another_may_be
     with pytest.raises(CancelError):
         start(cancel_at=3)
     (state,) = states.iterdir()
-    old = [state.with_name(f".{state.name}.123.tmp"), path.with_name(".toy.safetensors.123.tmp")]
-    young = [left.with_name(left.name.replace("123", "456")) for left in old]
+    old = [state.with_name(f".{state.name}.{'12' * 16}.tmp"), path.with_name(f".toy.safetensors.{'12' * 16}.tmp")]
+    young = [left.with_name(left.name.replace("12" * 16, "34" * 16)) for left in old]
     for left in (*old, *young):
         left.write_bytes(b"half")
     for left in old:
