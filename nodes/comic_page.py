@@ -1,10 +1,12 @@
 """Panels and captions in, a comic page out."""
 
+from typing import Any
+
 import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..comic.page import CAPTION_PLACES, layout_page
+from ..comic.page import CAPTION_PLACES, check_lettering, layout_page
 from ..training.images import to_pil, to_tensor
 from . import folders  # noqa: F401 (registers models/fonts)
 from .checks import require_kind
@@ -25,6 +27,7 @@ class ComicPage(io.ComfyNode):
                 io.Image.Input(
                     "images",
                     display_name="images",
+                    lazy=True,
                     tooltip="The panels in story order, as Story Panel Sampler gives them.",
                 ),
                 StoryboardSocket.Input(
@@ -63,13 +66,22 @@ class ComicPage(io.ComfyNode):
                     display_name="font",
                     default="",
                     tooltip="File name of a font in ComfyUI's models/fonts folder or installed on this computer, such "
-                    "as NanumGothic.ttf for Korean. Empty: a built-in font, for English only.",
+                    "as NanumGothic.ttf for Korean. Empty: a built-in font for English, or one for Latin, "
+                    "Greek and Cyrillic letters where a caption needs it.",
                 ),
             ],
             outputs=[
                 io.Image.Output("page", display_name="page", tooltip="The comic page, one image."),
             ],
         )
+
+    @classmethod
+    def check_lazy_status(
+        cls, storyboard: EncodedStoryboard, font: str, images: torch.Tensor | None = None, **settings: Any
+    ) -> list[str]:
+        """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
+        check_lettering(_captions(storyboard), font=_font_path(font.strip()), **settings)
+        return ["images"] if images is None else []
 
     @classmethod
     def execute(
@@ -83,8 +95,7 @@ class ComicPage(io.ComfyNode):
         font: str,
     ) -> io.NodeOutput:
         require_kind("images", images, torch.Tensor, "Story Panel Sampler")
-        require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-        captions = [panel.caption for panel in storyboard.panels if not panel.hidden]
+        captions = _captions(storyboard)
         page = layout_page(
             [to_pil(image[..., :3]) for image in images],
             captions,
@@ -95,6 +106,11 @@ class ComicPage(io.ComfyNode):
             font=_font_path(font.strip()),
         )
         return io.NodeOutput(to_tensor(page)[None])
+
+
+def _captions(storyboard: EncodedStoryboard) -> list[str]:
+    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
+    return [panel.caption for panel in storyboard.panels if not panel.hidden]
 
 
 def _font_path(name: str) -> str:

@@ -43,6 +43,24 @@ def test_a_story_that_has_nothing_for_the_bank_is_refused_before_training(comfy)
     assert not (comfy.base / "models" / "loras" / "too-plain.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("script", "font", "message"),
+    [
+        ("[id] {subject}, at sea # 바다", "", 'font: the built-in font has no character "바"'),
+        ("[id] {subject}, at sea # at sea", "NoSuchFont.ttf", "font: no font file 'NoSuchFont.ttf'"),
+    ],
+)
+def test_a_page_that_cannot_be_lettered_is_refused_before_training(comfy, script, font, message):
+    upload_photos(comfy, "unlettered")
+    nodes = graph("unlettered", "unlettered")
+    nodes["storyboard"]["inputs"]["script"] = script
+    nodes["page"]["inputs"]["font"] = font
+    nodes["panels too"] = {"class_type": "PreviewImage", "inputs": {"images": ["panels", 0]}}
+    with pytest.raises(NodeError, match=message):
+        comfy.run(nodes)
+    assert not (comfy.base / "models" / "loras" / "unlettered.safetensors").exists()
+
+
 def test_only_what_a_new_caption_touches_runs_again(comfy):
     upload_photos(comfy, "again")
     nodes = graph("again", "again")
