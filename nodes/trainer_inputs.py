@@ -15,6 +15,7 @@ from ..fingerprint import fingerprint
 from ..training.encoding import Posterior, encode_image
 from ..training.loss import Example
 from ..training.settings import Settings
+from ..training.subject import require_captions
 from ..training.unet import TIME_ID_CHANNELS
 from .checks import require_kind
 
@@ -53,7 +54,7 @@ def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[
 def captions_for(count: int, captions: Sequence[str], instance_prompt: str) -> list[str]:
     """One caption for each of `count` images; `instance_prompt` where there is none. One caption serves all images.
 
-    Raises ValueError naming `captions` if their number fits neither.
+    Raises ValueError naming `captions` if their number fits neither, and `instance_prompt` if a photo has no words.
     """
     if len(captions) not in (0, 1, count):
         raise ValueError(
@@ -61,7 +62,9 @@ def captions_for(count: int, captions: Sequence[str], instance_prompt: str) -> l
             "captions of the node that the images come from."
         )
     given = list(captions) * count if len(captions) == 1 else list(captions) or [""] * count
-    return [caption.strip() or instance_prompt for caption in given]
+    texts = [caption.strip() or instance_prompt for caption in given]
+    require_captions(texts)
+    return texts
 
 
 def encode_examples(

@@ -25,7 +25,7 @@ from .loss import DTYPES, automatic_precision
 from .recipe import make_recipe
 from .run import train_lora
 from .run_files import RunFiles
-from .subject import read_subject
+from .subject import read_subject, require_captions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,6 +75,7 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     settings = settings_of(values, precision)
     name = file_name(job.lora_name, "lora_name")
     photos, captions = _photos("images", job.images, job.instance_prompt)
+    require_captions(captions)
     class_photos, _ = _photos("class_images", job.class_images, job.class_prompt) if job.class_images else ([], [])
     start = _path(job.continue_from)
 

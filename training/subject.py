@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,16 @@ def read_subject(folder: Path, default_caption: str) -> Subject:
         captions=[caption or default_caption for caption in captions],
         told=f"{told}. {why_left_out(left_out)}".strip(),
     )
+
+
+def require_captions(captions: Sequence[str]) -> None:
+    """Raise ValueError naming `instance_prompt` where a photo has no caption: nothing would call up what is learned."""
+    without = sum(not caption.strip() for caption in captions)
+    if without:
+        raise ValueError(
+            f"instance_prompt: it is empty, and {without} of {len(captions)} photos have no caption of their own. Say "
+            "what the photos show: a rare word and what it is, such as a blue sks plush."
+        )
 
 
 def _read_text(path: Path) -> str:

@@ -234,6 +234,9 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
         train("--model", "nowhere")
     with pytest.raises(ValueError, match=r"images: there is no folder 'nowhere'"):
         train("--images", "nowhere")
+    Path("my-photos/1.txt").unlink()
+    with pytest.raises(ValueError, match=r"instance_prompt: it is empty, and 1 of 3 photos have no caption"):
+        train("--instance_prompt", " ")
     with pytest.raises(ValueError, match=r"lora_name: got '../toy'.*plain name"):
         train("--lora_name", "../toy")
     with pytest.raises(FileNotFoundError, match=r"tokenizer: nowhere has no vocab.json"):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from storybooth.photo_files import look_into
-from storybooth.training.subject import image_folders, read_subject
+from storybooth.training.subject import image_folders, read_subject, require_captions
 
 
 @pytest.fixture
@@ -181,3 +181,11 @@ def test_all_files_that_count_are_known_by_name(folder):
         (folder / name).write_text("")
     names = [file.name for file in look_into(folder).files]
     assert names == ["a.TXT", "a.png", "b.png", "b.png.caption", "c.JPG", "metadata.jsonl"]
+
+
+def test_photos_without_any_words_are_refused():
+    require_captions(["a sks dog", "a sks dog in a garden"])
+    with pytest.raises(
+        ValueError, match=r"instance_prompt: it is empty, and 2 of 3 photos have no caption of their own"
+    ):
+        require_captions(["a sks dog", "", " \n"])
