@@ -71,7 +71,13 @@ class DiffusersFolder:
         self._path = path
         scheduler = path / "scheduler" / "scheduler_config.json"
         if scheduler.is_file():
-            _require_epsilon(json.loads(scheduler.read_text(encoding="utf-8")).get("prediction_type", "epsilon"))
+            try:
+                told = json.loads(scheduler.read_text(encoding="utf-8-sig"))["prediction_type"]
+            except KeyError:
+                told = "epsilon"
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"model: {scheduler} cannot be read as JSON ({error}). Download it anew.") from error
+            _require_epsilon(told)
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
         """The frozen UNet."""

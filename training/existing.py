@@ -156,7 +156,7 @@ def _common_alpha(path: Path, metadata: dict[str, str], key: str) -> float | Non
             f"continue_from: {path.name} is in peft's names and leaves its alpha to adapter_config.json. Put that file "
             f"beside it, into {path.parent}."
         )
-    return _alpha_in(config.read_text(encoding="utf-8"), "lora_alpha", config)
+    return _alpha_in(config.read_text(encoding="utf-8", errors="replace"), "lora_alpha", config)
 
 
 def _alpha_in(told: str, name: str, path: Path) -> float:

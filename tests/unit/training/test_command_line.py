@@ -251,4 +251,8 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
     scheduler.write_text(scheduler.read_text().replace('"epsilon"', '"v_prediction"'))
     with pytest.raises(ValueError, match="model: got one of prediction type v_prediction, expected epsilon"):
         train()
+    for broken in (b"{", b"[]", b"\xff\xfe{"):
+        scheduler.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"model: .*scheduler_config\.json cannot be read as JSON"):
+            train()
     assert not Path("loras").exists()

@@ -216,7 +216,7 @@ def test_alphas_that_are_no_numbers_are_refused(weights, saved, make_unet, tmp_p
     ):
         message = refused(weights, tmp_path, diffusers(saved, unet)[0], metadata={"lora_adapter_metadata": told})
         assert message.startswith("continue_from: x.safetensors does not tell unet.lora_alpha")
-    for told in ("", '{"lora_alpha": null}'):
-        (tmp_path / "adapter_config.json").write_text(told)
+    for told in (b"", b'{"lora_alpha": null}', b"\xff\xfe"):
+        (tmp_path / "adapter_config.json").write_bytes(told)
         message = refused(weights, tmp_path, peft(saved, unet)[0])
         assert message.startswith("continue_from: adapter_config.json does not tell lora_alpha")
