@@ -139,7 +139,7 @@ def test_bad_input_is_answered(comfy, changes, says):
         (ONLY_PLAIN, ("storyboard:", "[id]")),
         ("", ("script", "empty")),
         ("[wobble] a house", ("wobble", "1")),
-        ("(a house:1e20)", ("writer", "model:", "not finite", "(word:1e20)")),
+        ("[id] (a house:1e20)", ("writer", "model:", "not finite", "(word:1e20)")),
         ("[id] a ball\n[plain] (a house:1e20)", ("panels", "model:", "not finite")),
     ],
 )

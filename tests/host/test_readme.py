@@ -79,7 +79,7 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     # Other photos in a folder of the same name, and one photo more: each is another character.
     other = tmp_path / "other" / photos.name
     other.mkdir(parents=True)
-    (other / "1.png").write_bytes(photo(20))
+    (other / "눕 é.png").write_bytes(photo(20))
     (photos / "2.png").write_bytes(photo(40))
     for changed in (other, photos):
         more = queue_story("--photos", changed, "--server", comfy.url, "--workflow", small, folder=tmp_path)
@@ -88,7 +88,7 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     assert len(list((comfy.base / "models" / "loras").glob(f"{photos.name}-*.safetensors"))) == 3
     folders = (comfy.base / "input").glob(f"{photos.name}-*")
     sent = sorted(sorted(file.name for file in folder.iterdir()) for folder in folders)
-    assert sent == [["0.png", "2.png", "metadata.jsonl"], ["0.png", "metadata.jsonl"], ["1.png"]]
+    assert sent == [["0.png", "2.png", "metadata.jsonl"], ["0.png", "metadata.jsonl"], ["눕 é.png"]]
 
 
 def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, tmp_path):
