@@ -14,18 +14,18 @@ from tqdm import tqdm
 
 from ..files import file_name
 from ..fingerprint import fingerprint
-from .checkpoint import open_checkpoint, open_vae
-from .encoders import Encoders
-from .existing import continue_from
+from .arguments import Job, read_job, settings_of
 from .images import to_tensor
-from .job import Job, read_job, settings_of
-from .loop import Processes, Trainer
 from .lora import add_lora
 from .loss import DTYPES, automatic_precision
+from .photo_folder import read_subject
 from .recipe import make_recipe
 from .run import train_lora
 from .run_files import RunFiles
-from .subject import read_subject
+from .sdxl_encoders import Encoders
+from .sdxl_files import open_checkpoint, open_vae
+from .starting_lora import continue_from
+from .trainer import Processes, Trainer
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from ..fingerprint import fingerprint
-from .existing import read_lora
 from .settings import Settings
+from .starting_lora import read_lora
 
 Recipe = Mapping[str, Any]
 """A run's settings, and fingerprints of models, images and captions."""

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import torch
 
-from .loop import Trainer
 from .lora import lora_state_dict
+from .resume import restore, trainer_state
 from .run_files import RunFiles, TrainedLora
-from .state import restore, trainer_state
+from .trainer import Trainer
 
 OnStep = Callable[[int, float, str], bool | None]
 """Called after each step with its number, its loss, and what went wrong with the latest checkpoint, if anything did.

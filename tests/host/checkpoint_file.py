@@ -1,6 +1,6 @@
 """The command line on a checkpoint that ComfyUI saved, beside the node on the same networks.
 
-Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
+Run as a script by development/within.py, with a FOLDER to write into; it prints JSON.
 """
 
 import json
@@ -20,19 +20,19 @@ from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
 from comfy.supported_models_base import ClipTarget
 from PIL import Image
 
-from storybooth.benchmarks.random_sdxl import draw
-from storybooth.nodes import mini_network
-from storybooth.nodes.trainer_inputs import encode_examples, normal
-from storybooth.nodes.trainer_weights import training_unet
-from storybooth.training import original
-from storybooth.training.checkpoint import open_checkpoint
+from storybooth.development.benchmarks.random_sdxl import draw
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.training.inputs import encode_examples, normal
+from storybooth.nodes.training.weights import training_unet
+from storybooth.training import sdxl_shapes
+from storybooth.training.arguments import read_job
 from storybooth.training.command_line import Stop, run
-from storybooth.training.encoders import Encoders
 from storybooth.training.images import open_photo, to_tensor
-from storybooth.training.job import read_job
-from storybooth.training.loop import Trainer
 from storybooth.training.lora import add_lora, lora_state_dict
+from storybooth.training.sdxl_encoders import Encoders
+from storybooth.training.sdxl_files import open_checkpoint
 from storybooth.training.settings import Settings
+from storybooth.training.trainer import Trainer
 from storybooth.training.unet import diffusers_config
 
 FOLDER = Path(sys.argv[1])
@@ -46,7 +46,7 @@ UNET = {"context_dim": 128, "adm_in_channels": 64 + 6 * 256}
 
 def full_size(changes: dict) -> dict:
     """The configuration of ComfyUI's UNet of SDXL with these changes."""
-    return comfy.supported_models.SDXL({**mini_network.UNET, **changes}).unet_config
+    return comfy.supported_models.SDXL({**mini.UNET, **changes}).unet_config
 
 
 def small_model() -> comfy.model_patcher.ModelPatcher:
@@ -70,8 +70,8 @@ def small_clip() -> comfy.sd.CLIP:
 
 def small_vae() -> comfy.sd.VAE:
     """With SDXL's residual blocks, of which Mini's has fewer."""
-    shape = {**mini_network.VAE["ddconfig"], "ch": 32, "num_res_blocks": 2}
-    config = {**mini_network.VAE, "ddconfig": shape}
+    shape = {**mini.VAE["ddconfig"], "ch": 32, "num_res_blocks": 2}
+    config = {**mini.VAE, "ddconfig": shape}
     with torch.device("meta"):
         network = AutoencoderKL(**config)
     return comfy.sd.VAE(sd=dict(draw(network, torch.float32, 3)), config={"params": config})
@@ -128,7 +128,7 @@ def measure() -> dict:
             losses,
             json.loads(comfy.utils.load_torch_file(str(file), return_metadata=True)[1]["storybooth_losses"]),
         ],
-        "full size": diffusers_config(original.unet_config(with_config.state_dict())),
+        "full size": diffusers_config(sdxl_shapes.unet_config(with_config.state_dict())),
     }
 
 

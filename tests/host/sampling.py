@@ -1,6 +1,6 @@
 """Samples in ComfyUI's own process: by TAESD, and one that does not fit into memory.
 
-Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
+Run as a script by development/within.py, with a FOLDER to write into; it prints JSON.
 """
 
 import json
@@ -16,15 +16,15 @@ from comfy.cli_args import LatentPreviewMethod, args
 from comfy.taesd.taesd import TAESD
 from PIL import Image
 
-from storybooth.nodes import mini_network
-from storybooth.nodes.trainer_inputs import encode_examples, encode_text, normal
-from storybooth.nodes.trainer_samples import Samples
-from storybooth.nodes.trainer_weights import training_unet
-from storybooth.nodes.training_view import TrainingView
-from storybooth.training.loop import Trainer
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.training.inputs import encode_examples, encode_text, normal
+from storybooth.nodes.training.samples import Samples
+from storybooth.nodes.training.view import TrainingView
+from storybooth.nodes.training.weights import training_unet
 from storybooth.training.lora import add_lora
-from storybooth.training.sampling import fit_rgb
+from storybooth.training.sample_pictures import fit_rgb
 from storybooth.training.settings import Settings
+from storybooth.training.trainer import Trainer
 
 (FOLDER,) = sys.argv[1:]
 SETTINGS = Settings(steps=3, gradient_accumulation=1, resolution=64)
@@ -37,7 +37,7 @@ def limit(size: int) -> None:
 
 @torch.inference_mode()
 def measure() -> dict:
-    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    model, clip, vae = mini.load_model(), mini.load_clip(), mini.load_vae()
     images = list(torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(1)))
     prompt = encode_text(clip, "a plush", model)
     examples = encode_examples(model, clip, vae, images, ["a plush"] * 2, SETTINGS, lambda index: None)

@@ -16,15 +16,15 @@ from PIL import Image
 
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.tests.unit.training.small_sdxl import save_pipeline
-from storybooth.training.checkpoint import open_checkpoint
+from storybooth.training.arguments import read_job, settings_of
 from storybooth.training.command_line import Stop, run
-from storybooth.training.encoders import Encoders
 from storybooth.training.images import open_photo, to_tensor
-from storybooth.training.job import read_job, settings_of
-from storybooth.training.loop import Trainer
 from storybooth.training.lora import add_lora, lora_state_dict
 from storybooth.training.loss import NoiseLoss
+from storybooth.training.sdxl_encoders import Encoders
+from storybooth.training.sdxl_files import open_checkpoint
 from storybooth.training.settings import Options, Settings
+from storybooth.training.trainer import Trainer
 from storybooth.workshop import ROOT
 
 SETTINGS = {"steps": 3, "learning_rate": 1e-2, "gradient_accumulation": 2, "resolution": 64}

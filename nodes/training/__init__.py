@@ -1,0 +1,7 @@
+"""Training a LoRA: the nodes from photos to a trained MODEL.
+
+- `trainer`: Log-Normal DreamBooth LoRA Trainer; `options`: LoRA Training Options.
+- `photos`: Load Subject Images; `timestep_plot`: Timestep Plot.
+- `inputs`: what comes through the trainer's sockets, as `storybooth.training` takes it; `weights`: the MODEL's own.
+- `progress`, `samples`, `view`: what is seen of a training while it runs.
+"""
