@@ -13,7 +13,6 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ..fingerprint import fingerprint
-from .consistency.patching import BYPASS, ShapedBy
 from .sockets import Conditioning
 
 # Everything beside weights and LoRAs through which a node can change what a MODEL draws.
@@ -29,6 +28,16 @@ _PATCHES = (
     "hook_patches",
     "forced_hooks",
 )
+
+
+BYPASS = "storybooth_bypass"
+"""The transformer option by which a MODEL leaves every bank alone."""
+
+
+class ShapedBy(tuple):
+    """What a patch tells about itself in `shaped_by`: two with equal contents make the same pictures."""
+
+    __slots__ = ()
 
 
 def patches_key(model: ModelPatcher) -> Hashable:

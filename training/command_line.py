@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from ..files import file_name
 from ..fingerprint import fingerprint
+from ..pixels import to_tensor
 from .arguments import Job, read_job, settings_of
-from .images import to_tensor
 from .lora import add_lora
-from .loss import DTYPES, automatic_precision
 from .photo_folder import read_subject
+from .precision import DTYPES, automatic_precision
 from .recipe import make_recipe
 from .run import train_lora
 from .run_files import RunFiles

@@ -1,15 +1,32 @@
 """An image and its encoded caption as an example to train on."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from .images import bucket_for, prepare
-from .loss import Example
 from .settings import Settings
 
 Posterior = tuple[torch.Tensor, torch.Tensor]
 """Mean and standard deviation (4, h, w) of the VAE's posterior, times its scaling factor."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One captioned image, encoded.
+
+    `latent_mean` and `latent_std` (4, h, w): the VAE's posterior, times its scaling factor. `text` (tokens, width):
+    both text encoders' penultimate states; `pooled` (width,). `time_ids` (6,): SDXL's micro-conditioning in pixels.
+    `mirror`: the same image mirrored, where the horizontal flip is on.
+    """
+
+    latent_mean: torch.Tensor
+    latent_std: torch.Tensor
+    text: torch.Tensor
+    pooled: torch.Tensor
+    time_ids: torch.Tensor
+    mirror: "Example | None" = None
 
 
 def encode_image(

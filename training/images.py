@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from ..pixels import to_pil, to_tensor
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 MIN_SIDE = 32
 
@@ -46,16 +48,6 @@ def open_photo(path: Path) -> Image.Image:
             f"expected at least {MIN_SIDE} on each side. Use a larger photo or take it out."
         )
     return image
-
-
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """An RGB image as (height, width, 3) floats in [0, 1]."""
-    return torch.from_numpy(np.array(image, dtype=np.float32) / 255.0)
-
-
-def to_pil(image: torch.Tensor) -> Image.Image:
-    """The inverse of `to_tensor`, rounded to 8 bits a channel."""
-    return Image.fromarray((image.clamp(0, 1) * 255.0).round().to(torch.uint8).cpu().numpy())
 
 
 def bucket_for(height: int, width: int, resolution: int) -> tuple[int, int]:

@@ -6,11 +6,13 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 
+from ..pixels import to_pil
 from .batches import SAMPLE, generator
-from .images import prepare, to_pil
-from .loss import DTYPES, Example
+from .examples import Example
+from .images import prepare
+from .precision import DTYPES
 from .settings import Settings
-from .timesteps import TRAIN_TIMESTEPS
+from .timesteps import NOISE_SCHEDULE
 
 STEPS = 20
 GUIDANCE = 5.0
@@ -36,15 +38,7 @@ def draw_sample(
     same noise, so that they can be compared. The negative prompt is zeros, as in SDXL's own pipeline for none.
     """
     dtype, size = DTYPES[settings.precision], settings.resolution
-    schedule = DDIMScheduler(
-        num_train_timesteps=TRAIN_TIMESTEPS,
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
+    schedule = DDIMScheduler(**NOISE_SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     schedule.set_timesteps(STEPS, device)
     noise = generator(settings, SAMPLE).standard_normal((1, 4, size // 8, size // 8), "float32")
     latent = torch.from_numpy(noise).to(device)

@@ -7,8 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from .examples import Posterior, encode_image
-from .loss import Example
+from .examples import Example, Posterior, encode_image
 from .settings import Settings
 
 WINDOW = 75

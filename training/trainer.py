@@ -9,8 +9,9 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from .batches import CLASS_DRAWS, DRAWS, companions, generator, step_batches
+from .examples import Example
 from .lora import lora_parameters
-from .loss import Example, NoiseLoss
+from .loss import NoiseLoss
 from .optimizers import learning_rate_factor, make_optimizer
 from .settings import Settings
 

@@ -20,7 +20,7 @@ from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample
 from storybooth.nodes.sockets import EncodedStoryboard
 from storybooth.nodes.training.inputs import encode_examples, normal
 from storybooth.nodes.training.weights import training_unet
-from storybooth.training.images import to_tensor
+from storybooth.pixels import to_tensor
 from storybooth.training.lora import add_lora, lora_state_dict
 from storybooth.training.photo_folder import read_subject
 from storybooth.training.settings import Settings

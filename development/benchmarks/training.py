@@ -35,10 +35,11 @@ from tqdm import tqdm
 
 from storybooth.nodes.mini import network as mini
 from storybooth.nodes.training.weights import training_unet
+from storybooth.training.examples import Example
 from storybooth.training.lora import add_lora
-from storybooth.training.loss import DTYPES, Example
+from storybooth.training.precision import DTYPES
 from storybooth.training.settings import Settings
-from storybooth.training.timesteps import sample
+from storybooth.training.timesteps import NOISE_SCHEDULE, sample
 from storybooth.training.trainer import Trainer
 from storybooth.workshop import ROOT
 
@@ -118,7 +119,7 @@ def diffusers_loop(
     for parameter in parameters:
         parameter.data = parameter.data.float()
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=1e-2)
-    schedule = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    schedule = DDPMScheduler(**NOISE_SCHEDULE)
     vae = None if keep_latents else vae_of_size(VAE_CHANNELS)
     shown, size, rng = examples(model, settings.resolution), settings.resolution, np.random.default_rng(1)
     pixels = torch.rand(PHOTOS, 1, 3, size, size) * 2 - 1

@@ -29,7 +29,7 @@ from random_sdxl import unet
 
 from storybooth.nodes.training.weights import training_unet
 from storybooth.training.lora import add_lora
-from storybooth.training.loss import DTYPES
+from storybooth.training.precision import DTYPES
 from storybooth.training.settings import Settings
 from storybooth.training.trainer import Trainer
 from training import DEVICE, examples

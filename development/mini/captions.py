@@ -1,12 +1,8 @@
 """What a picture shows, in words, in several ways of saying it."""
 
-from typing import TYPE_CHECKING
-
 from .painting import Draw
 from .places import PLACES
-
-if TYPE_CHECKING:
-    from .world import Scene
+from .scenes import Scene
 
 STYLES = (
     "colorful",
@@ -31,7 +27,7 @@ NEGATIVES = (
 """Words of negative prompts. Some pictures carry a few in place of a caption, so that they stand for nothing."""
 
 
-def describe(scene: "Scene", draw: Draw) -> str:
+def describe(scene: Scene, draw: Draw) -> str:
     """A caption that names subject, colour, action, things and place, or all of it but a word or two."""
     who, where = _who(scene, draw), _where(scene, draw)
     if not who:
@@ -65,7 +61,7 @@ def nothing(draw: Draw) -> str:
     return ", ".join(draw.permutation(NEGATIVES)[: draw.integers(1, len(NEGATIVES))])
 
 
-def _who(scene: "Scene", draw: Draw) -> str:
+def _who(scene: Scene, draw: Draw) -> str:
     if scene.subject is None:
         return ""
     noun = scene.subject.noun
@@ -81,12 +77,12 @@ def _article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def _doing(scene: "Scene") -> str:
+def _doing(scene: Scene) -> str:
     words = [scene.action, "wearing sunglasses" * scene.sunglasses, "reading a newspaper" * scene.reading]
     return ", ".join(word for word in words if word)
 
 
-def _where(scene: "Scene", draw: Draw) -> str:
+def _where(scene: Scene, draw: Draw) -> str:
     if scene.backdrop:
         return str(
             draw.choice([f"on a plain {scene.backdrop} background", f"on {_article(scene.backdrop)} background"])

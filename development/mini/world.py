@@ -3,7 +3,7 @@
 Held out are the subjects in `subjects.HELD_OUT`, and for every subject one place that it is never seen in.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -11,32 +11,14 @@ from PIL import Image
 from . import captions
 from .painting import SIZE, Draw, glow, shade, stamp
 from .parts import Parts
-from .places import DAY, NIGHT, NIGHT_LIGHT, PLACES, paint_plain
+from .places import NIGHT, NIGHT_LIGHT, PLACES, paint_plain
+from .scenes import Scene
 from .subjects import COLOURS, SUBJECTS, Figure, Subject, paint
 
 RESOLUTION = 128
 """Pixels of a finished picture's sides."""
 
 PLAIN = "plain"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a picture shows, complete but for the details that its random numbers decide."""
-
-    place: str
-    time: str = DAY
-    backdrop: str | None = None
-    """The colour of a plain background."""
-    subject: Subject | None = None
-    colour: str | None = None
-    action: str = ""
-    reading: bool = False
-    """Whether it holds a newspaper."""
-    sunglasses: bool = False
-    many: bool = False
-    """Whether there are two of it."""
-    giant: bool = False
 
 
 def held_out(subject: Subject, place: str) -> bool:

@@ -5,7 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from ...comic.page import CAPTION_PLACES, layout_page
-from ...training.images import to_pil, to_tensor
+from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..checks import require_kind
 from ..sockets import EncodedStoryboard, StoryboardSocket

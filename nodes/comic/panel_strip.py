@@ -6,7 +6,7 @@ from uuid import uuid4
 import torch
 
 from ...comic.storyboard import Panel
-from ...training.images import to_pil
+from ...pixels import to_pil
 from ..canvas import save_for_canvas, send_event
 
 

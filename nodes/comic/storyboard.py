@@ -8,8 +8,9 @@ from comfy.sdxl_clip import SDXLClipModel
 from comfy_api.latest import io
 
 from ...comic.stories import NUPJUKI
-from ...comic.storyboard import check_text, parse
+from ...comic.storyboard import parse
 from ...comic.styles import NEGATIVE, STYLES
+from ...texts import check_text
 from ..checks import require_kind
 from ..sockets import Conditioning, EncodedStoryboard, StoryboardSocket
 

@@ -19,17 +19,11 @@ from comfy.patcher_extension import CallbacksMP, WrappersMP
 from ...consistency.bank import tokens_of
 from ...consistency.phase import Phase
 from ...consistency.schedule import COND, UNCOND, Layer
+from ..cache_keys import BYPASS, ShapedBy
 from ..checks import require_one_gpu, require_untiled, require_whole
 from .guidance import halves_of_call, halves_of_prompts
 
 KEY = "storybooth"
-BYPASS = "storybooth_bypass"
-
-
-class ShapedBy(tuple):
-    """What a patch tells about itself (`shaped_by`): two with equal contents make the same pictures (cache_keys.py)."""
-
-    __slots__ = ()
 
 
 def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:

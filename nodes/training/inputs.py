@@ -10,10 +10,9 @@ import torch
 from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
 from comfy.model_patcher import ModelPatcher
 
-from ...comic.storyboard import check_text
 from ...fingerprint import fingerprint
-from ...training.examples import Posterior, encode_image
-from ...training.loss import Example
+from ...texts import check_text
+from ...training.examples import Example, Posterior, encode_image
 from ...training.settings import Settings
 from ...training.unet import TIME_ID_CHANNELS
 from ..checks import require_kind

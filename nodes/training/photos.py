@@ -6,7 +6,7 @@ from textwrap import shorten
 import folder_paths
 from comfy_api.latest import io
 
-from ...training.images import to_tensor
+from ...pixels import to_tensor
 from ...training.photo_folder import image_folders, read_subject
 
 _SAMPLES = Path(__file__).parents[2] / "assets" / "samples"

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io, ui
 
-from ...training.images import to_tensor
+from ...pixels import to_tensor
 from ...training.report import draw_timesteps
 from ...training.settings import Settings
 from ..widgets import timestep_inputs

@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...files import file_name
-from ...training.images import to_tensor
+from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings, TargetLayers
 from ..canvas import show_text
@@ -243,7 +243,7 @@ class LoraTrainer(io.ComfyNode):
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
         from ...training.examples import target_size
         from ...training.lora import add_lora
-        from ...training.loss import DTYPES, automatic_precision
+        from ...training.precision import DTYPES, automatic_precision
         from ...training.recipe import make_recipe
         from ...training.run import train_lora
         from ...training.run_files import RunFiles

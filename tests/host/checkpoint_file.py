@@ -24,10 +24,11 @@ from storybooth.development.benchmarks.random_sdxl import draw
 from storybooth.nodes.mini import network as mini
 from storybooth.nodes.training.inputs import encode_examples, normal
 from storybooth.nodes.training.weights import training_unet
+from storybooth.pixels import to_tensor
 from storybooth.training import sdxl_shapes
 from storybooth.training.arguments import read_job
 from storybooth.training.command_line import Stop, run
-from storybooth.training.images import open_photo, to_tensor
+from storybooth.training.images import open_photo
 from storybooth.training.lora import add_lora, lora_state_dict
 from storybooth.training.sdxl_encoders import Encoders
 from storybooth.training.sdxl_files import open_checkpoint

@@ -14,11 +14,12 @@ import safetensors
 import torch
 from PIL import Image
 
+from storybooth.pixels import to_tensor
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.tests.unit.training.small_sdxl import save_pipeline
 from storybooth.training.arguments import read_job, settings_of
 from storybooth.training.command_line import Stop, run
-from storybooth.training.images import open_photo, to_tensor
+from storybooth.training.images import open_photo
 from storybooth.training.lora import add_lora, lora_state_dict
 from storybooth.training.loss import NoiseLoss
 from storybooth.training.sdxl_encoders import Encoders

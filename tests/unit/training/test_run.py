@@ -13,7 +13,7 @@ import torch
 from storybooth.fingerprint import fingerprint
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
 from storybooth.training.lora import add_lora
-from storybooth.training.loss import DTYPES
+from storybooth.training.precision import DTYPES
 from storybooth.training.run import train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Options, Settings

@@ -13,8 +13,8 @@ from diffusers import DDPMScheduler
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
 from storybooth.text_states import join_states
 from storybooth.training.batches import step_batches
+from storybooth.training.examples import Example
 from storybooth.training.lora import add_lora, lora_parameters, lora_state_dict
-from storybooth.training.loss import Example
 from storybooth.training.settings import Settings
 from storybooth.training.trainer import Processes, Trainer
 from storybooth.training.unet import build_unet
