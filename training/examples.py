@@ -1,7 +1,8 @@
-"""An image and its encoded caption as an example to train on."""
+"""Photos and captions, and what becomes of them: encoded examples to train on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -27,6 +28,51 @@ class Example:
     pooled: torch.Tensor
     time_ids: torch.Tensor
     mirror: "Example | None" = None
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What a run learns from: `images` of the character with a caption each, and pictures of its class, which share one
+    prompt. All images are (height, width, 3) in [0, 1]."""
+
+    images: Sequence[torch.Tensor]
+    captions: Sequence[str]
+    class_images: Sequence[torch.Tensor] = ()
+    class_prompt: str = ""
+
+    def captioned(self) -> list[tuple[torch.Tensor, str]]:
+        """Every image with its caption, those of the class last."""
+        own = list(zip(self.images, self.captions, strict=True))
+        return own + [(image, self.class_prompt) for image in self.class_images]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`Photos`, encoded."""
+
+    own: Sequence[Example]
+    of_class: Sequence[Example] = ()
+
+
+def encode_photos(
+    photos: Photos,
+    settings: Settings,
+    encode_text: Callable[[str], tuple[torch.Tensor, torch.Tensor]],
+    posterior: Callable[[torch.Tensor, int], Posterior],
+    watch: Callable[[list[tuple[torch.Tensor, str]]], Iterable[tuple[torch.Tensor, str]]] = iter,
+) -> Examples:
+    """Encode all photos: each caption once, then one image after another, which `watch` passes on.
+
+    `encode_text(caption)` gives states (tokens, width) and pooled text (width,); `posterior(pixels, index)` is asked
+    about pixels (3, H, W) in [−1, 1] of the image with that index.
+    """
+    captioned = photos.captioned()
+    texts = {caption: encode_text(caption) for caption in dict.fromkeys(caption for _, caption in captioned)}
+    encoded = [
+        encode_image(image, *texts[caption], settings, partial(posterior, index=index))
+        for index, (image, caption) in enumerate(watch(captioned))
+    ]
+    return Examples(encoded[: len(photos.images)], encoded[len(photos.images) :])
 
 
 def encode_image(

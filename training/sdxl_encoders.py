@@ -1,13 +1,14 @@
 """Photos and captions through SDXL's VAE and text encoders, as ComfyUI does it but without it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from .examples import Example, Posterior, encode_image
+from .examples import Examples, Photos, Posterior, encode_photos
 from .settings import Settings
 
 WINDOW = 75
@@ -28,16 +29,12 @@ class Encoders:
         for network in (self.clip_l, self.clip_g, self.vae):
             network.to(device)
 
-    def examples(
-        self, images: Sequence[torch.Tensor], captions: Sequence[str], settings: Settings
-    ) -> Iterator[Example]:
-        """Encode images (height, width, 3) in [0, 1] with their captions, one after another.
+    def examples(self, photos: Photos, settings: Settings, watch: Callable[..., Any] = iter) -> Examples:
+        """Encode photos and captions; `watch` passes on the images, one after another.
 
         Raises ValueError naming `model` or `vae` where they return NaN.
         """
-        texts = {caption: self.encode_text(caption) for caption in dict.fromkeys(captions)}
-        for image, caption in zip(images, captions, strict=True):
-            yield encode_image(image, *texts[caption], settings, self._posterior)
+        return encode_photos(photos, settings, self.encode_text, self._posterior, watch)
 
     @torch.no_grad()
     def encode_text(self, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,7 +56,7 @@ class Encoders:
         return text.to("cpu", torch.float32), pooled.to("cpu", torch.float32)
 
     @torch.no_grad()
-    def _posterior(self, pixels: torch.Tensor) -> Posterior:
+    def _posterior(self, pixels: torch.Tensor, index: int) -> Posterior:
         found = self.vae.encode(pixels[None].to(self.vae.device, self.vae.dtype)).latent_dist
         scale = self.vae.config.scaling_factor
         mean, std = ((values[0] * scale).to("cpu", torch.float32) for values in (found.mean, found.std))

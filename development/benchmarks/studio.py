@@ -18,13 +18,15 @@ from storybooth.nodes.consistency.writer import IdentityBankWriter
 from storybooth.nodes.mini import network as mini
 from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample
 from storybooth.nodes.sockets import EncodedStoryboard
-from storybooth.nodes.training.inputs import encode_examples, normal
+from storybooth.nodes.training.inputs import encode_photos
+from storybooth.nodes.training.learning import training_mode
 from storybooth.nodes.training.weights import training_unet
 from storybooth.pixels import to_tensor
-from storybooth.training.lora import add_lora, lora_state_dict
+from storybooth.training.examples import Photos
+from storybooth.training.lora import lora_state_dict
 from storybooth.training.photo_folder import read_subject
+from storybooth.training.run import make_trainer
 from storybooth.training.settings import Settings
-from storybooth.training.trainer import Trainer
 from storybooth.workshop import ROOT
 
 _STORY = {
@@ -110,13 +112,10 @@ class Studio:
 
     def learn(self, subject: Subject, settings: Settings = TRAINING) -> dict[str, torch.Tensor]:
         """A LoRA of the subject."""
-        photos, captions = subject.photos()
-        examples = encode_examples(self.model, self.clip, self.vae, photos, captions, settings, lambda index: None)
-        with torch.inference_mode(False), torch.enable_grad():
-            examples = [normal(example) for example in examples]
+        examples = encode_photos(self.model, self.clip, self.vae, Photos(*subject.photos()), settings)
+        with training_mode():
             unet = training_unet(self.model, torch.float32)
-            add_lora(unet, settings)
-            trainer = Trainer(unet, examples, settings, self.model.load_device)
+            trainer = make_trainer(unet, examples, settings, self.model.load_device)
             while trainer.step < settings.steps:
                 trainer.advance()
             return lora_state_dict(unet)

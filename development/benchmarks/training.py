@@ -35,12 +35,11 @@ from tqdm import tqdm
 
 from storybooth.nodes.mini import network as mini
 from storybooth.nodes.training.weights import training_unet
-from storybooth.training.examples import Example
-from storybooth.training.lora import add_lora
+from storybooth.training.examples import Example, Examples
 from storybooth.training.precision import DTYPES
+from storybooth.training.run import make_trainer
 from storybooth.training.settings import Settings
 from storybooth.training.timesteps import NOISE_SCHEDULE, sample
-from storybooth.training.trainer import Trainer
 from storybooth.workshop import ROOT
 
 CUDA = torch.cuda.is_available()
@@ -96,10 +95,8 @@ def examples(model: ModelPatcher, size: int) -> list[Example]:
 def storybooth(model: ModelPatcher, settings: Settings, checkpointing: bool, turns: Turns) -> None:
     """This pack's trainer."""
     network = training_unet(model, DTYPES[settings.precision])
-    if checkpointing:
-        network.enable_gradient_checkpointing()
-    add_lora(network, settings)
-    trainer = Trainer(network, examples(model, settings.resolution), settings, DEVICE)
+    shown = Examples(examples(model, settings.resolution))
+    trainer = make_trainer(network, shown, settings, DEVICE, checkpointing)
     while True:
         turns.step_done()
         trainer.advance()

@@ -28,10 +28,10 @@ from peak import Peak
 from random_sdxl import unet
 
 from storybooth.nodes.training.weights import training_unet
-from storybooth.training.lora import add_lora
+from storybooth.training.examples import Examples
 from storybooth.training.precision import DTYPES
+from storybooth.training.run import make_trainer
 from storybooth.training.settings import Settings
-from storybooth.training.trainer import Trainer
 from training import DEVICE, examples
 
 CUDA = DEVICE.type == "cuda"
@@ -55,9 +55,7 @@ def measure(weights: str, size: int, steps: int) -> dict[str, float]:
     before = held()
     with Peak() as peak, torch.inference_mode(False), torch.enable_grad():
         network = training_unet(model, DTYPES[settings.precision])
-        network.enable_gradient_checkpointing()
-        add_lora(network, settings)
-        trainer = Trainer(network, examples(model, size), settings, DEVICE)
+        trainer = make_trainer(network, Examples(examples(model, size)), settings, DEVICE, gradient_checkpointing=True)
         for _ in range(steps):
             trainer.advance()
     del network, trainer

@@ -12,10 +12,12 @@ from comfy.model_patcher import ModelPatcher
 
 from ...fingerprint import fingerprint
 from ...texts import check_text
-from ...training.examples import Example, Posterior, encode_image
+from ...training.examples import Example, Examples, Photos, Posterior
+from ...training.examples import encode_photos as examples_of
 from ...training.settings import Settings
 from ...training.unet import TIME_ID_CHANNELS
 from ..checks import require_kind
+from ..sockets import TrainingOptions
 
 
 def require_epsilon(model: ModelPatcher) -> None:
@@ -32,13 +34,31 @@ def require_epsilon(model: ModelPatcher) -> None:
 _UNREAD = "clip_l.transformer.text_projection.weight"
 
 
+def fingerprints(model: ModelPatcher, clip: comfy.sd.CLIP, vae: comfy.sd.VAE) -> dict[str, str]:
+    """Digests of the three models, for a run's recipe."""
+    return {
+        "model": weights_fingerprint(model, "diffusion_model."),
+        "clip": weights_fingerprint(clip.patcher, None, clip.layer_idx),
+        "vae": weights_fingerprint(vae.patcher),
+    }
+
+
 def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *options: Any) -> str:
     """A digest of a model's weights, of the LoRAs patched into them, and of `options`, by content."""
     weights = {name: weight for name, weight in patcher.get_key_patches(prefix).items() if name != _UNREAD}
     return fingerprint([*options, *sorted(weights.items(), key=lambda item: item[0])])
 
 
-def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[torch.Tensor]:
+def photos_of(
+    images: Sequence[torch.Tensor], captions: Sequence[str], instance_prompt: str, options: TrainingOptions
+) -> Photos:
+    """What the sockets bring to learn from. Raises ValueError naming the input that does not fit."""
+    singles = _single_images(images, "images")
+    texts = _captions_for(len(singles), captions, instance_prompt)
+    return Photos(singles, texts, _single_images(options.class_images, "class_images"), options.class_prompt)
+
+
+def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
     """Split a list of IMAGE batches into single images (height, width, 3). Raises ValueError naming the input."""
     for image in images:
         require_kind(name, image, torch.Tensor, "Load Subject Images")
@@ -49,7 +69,7 @@ def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[
     return [single for batch in images for single in batch]
 
 
-def captions_for(count: int, captions: Sequence[str], instance_prompt: str) -> list[str]:
+def _captions_for(count: int, captions: Sequence[str], instance_prompt: str) -> list[str]:
     """One caption for each of `count` images; `instance_prompt` where there is none. One caption serves all images.
 
     Raises ValueError naming `captions` if their number fits neither.
@@ -63,38 +83,34 @@ def captions_for(count: int, captions: Sequence[str], instance_prompt: str) -> l
     return [caption.strip() or instance_prompt for caption in given]
 
 
-def encode_examples(
+def encode_photos(
     model: ModelPatcher,
     clip: comfy.sd.CLIP,
     vae: comfy.sd.VAE,
-    images: Sequence[torch.Tensor],
-    captions: Sequence[str],
+    photos: Photos,
     settings: Settings,
-    on_image: Callable[[int], None],
-) -> list[Example]:
-    """Encode images (height, width, 3) in [0, 1] and their captions. `on_image(i)` is called before each image.
+    watch: Callable[..., Any] = iter,
+) -> Examples:
+    """Encode photos and captions, as normal tensors on the CPU; `watch` passes on the images, one after another.
 
     Raises ValueError naming `clip` or `vae` where what they return is not what `model` was made for, or is NaN.
     """
-    texts = {caption: encode_text(clip, caption, model) for caption in dict.fromkeys(captions)}
     scale = model.model.latent_format.scale_factor
 
-    def posterior(pixels: torch.Tensor) -> Posterior:
-        mean, std = _posterior(vae, pixels, len(examples))
+    def posterior(pixels: torch.Tensor, index: int) -> Posterior:
+        mean, std = _posterior(vae, pixels, index)
         return mean * scale, std * scale
 
-    examples: list[Example] = []
-    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        on_image(index)
-        examples.append(encode_image(image, *texts[caption], settings, posterior))
-    return examples
+    examples = examples_of(photos, settings, lambda caption: encode_text(clip, caption, model), posterior, watch)
+    with torch.inference_mode(False):
+        return Examples([_normal(example) for example in examples.own], [_normal(e) for e in examples.of_class])
 
 
-def normal(example: Example) -> Example:
-    """A copy on normal tensors, made under `torch.inference_mode(False)`: autograd refuses inference tensors."""
+def _normal(example: Example) -> Example:
+    """A copy on normal tensors: nodes run in inference mode, whose tensors autograd refuses."""
     values = dict(vars(example))
     mirror = values.pop("mirror")
-    return Example(**{name: tensor.clone() for name, tensor in values.items()}, mirror=mirror and normal(mirror))
+    return Example(**{name: tensor.clone() for name, tensor in values.items()}, mirror=mirror and _normal(mirror))
 
 
 def encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:

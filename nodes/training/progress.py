@@ -1,6 +1,7 @@
 """What the trainer shows while it works, and where Cancel and Stop and keep get through."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.utils
@@ -11,15 +12,19 @@ from ..canvas import show_text
 from .samples import Samples
 from .view import TrainingView
 
+T = TypeVar("T")
 
-def counter(total: int, node_id: str) -> Callable[[int], None]:
-    """Show which image is being encoded, and let Cancel through."""
 
-    def show(index: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        show_text(f"encoding image {index + 1} of {total}", node_id)
+def counting(node_id: str) -> Callable[[Sequence[T]], Iterator[T]]:
+    """Pass images on, show which one is being encoded, and let Cancel through."""
 
-    return show
+    def watch(images: Sequence[T]) -> Iterator[T]:
+        for number, image in enumerate(images, 1):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            show_text(f"encoding image {number} of {len(images)}", node_id)
+            yield image
+
+    return watch
 
 
 class Progress:

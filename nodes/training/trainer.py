@@ -1,14 +1,11 @@
 """Log-Normal DreamBooth LoRA Trainer: teach a MODEL a character from a few photos."""
 
 import logging
-import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
-import comfy.model_management
 import comfy.sd
-import comfy.utils
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -242,18 +239,12 @@ class LoraTrainer(io.ComfyNode):
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
         from ...training.examples import target_size
-        from ...training.lora import add_lora
-        from ...training.precision import DTYPES, automatic_precision
+        from ...training.precision import automatic_precision
         from ...training.recipe import make_recipe
-        from ...training.run import train_lora
         from ...training.run_files import RunFiles
-        from ...training.sample_pictures import fit_rgb
-        from ...training.starting_lora import continue_from
-        from ...training.trainer import Trainer
         from . import inputs
-        from .progress import Progress, counter
-        from .samples import Samples
-        from .weights import require_plain_weights, training_unet
+        from .learning import learn
+        from .weights import require_plain_weights
 
         require_sdxl(model)
         require_kind("clip", clip, comfy.sd.CLIP, "Load Checkpoint")
@@ -267,17 +258,10 @@ class LoraTrainer(io.ComfyNode):
         precision = automatic_precision(device) if precision == "auto" else precision
         settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
-        photos = inputs.single_images(images)
-        texts = inputs.captions_for(len(photos), captions, instance_prompt)
-        class_photos = inputs.single_images(extra.class_images, "class_images")
+        photos = inputs.photos_of(images, captions, instance_prompt, extra)
 
-        models = {
-            "model": inputs.weights_fingerprint(model, "diffusion_model."),
-            "clip": inputs.weights_fingerprint(clip.patcher, None, clip.layer_idx),
-            "vae": inputs.weights_fingerprint(vae.patcher),
-        }
         start = Path(extra.continue_from) if extra.continue_from else None
-        recipe = make_recipe(settings, models, photos, texts, class_photos, extra.class_prompt, start)
+        recipe = make_recipe(settings, inputs.fingerprints(model, clip, vae), photos, start)
         path = Path(folder_paths.get_folder_paths("loras")[0], name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
@@ -286,50 +270,16 @@ class LoraTrainer(io.ComfyNode):
         view = TrainingView(node_id, lora_name, settings.steps, device)
         trained = files.find_finished()
         if trained is None:
-            every_photo, every_text = photos + class_photos, texts + [extra.class_prompt] * len(class_photos)
-            prompt = None
-            if sample_every and view.client_id is not None:
-                prompt = inputs.encode_text(clip, instance_prompt, model)
-            show = counter(len(every_photo), node_id)
-            examples = inputs.encode_examples(model, clip, vae, every_photo, every_text, settings, show)
-            unet = trainer = samples = progress = None
-            try:
-                # The executor's inference mode would leave nothing to differentiate.
-                with torch.inference_mode(False), torch.enable_grad():
-                    examples = [inputs.normal(example) for example in examples]
-                    unet = training_unet(model, DTYPES[settings.precision])
-                    if gradient_checkpointing:
-                        unet.enable_gradient_checkpointing()
-                    add_lora(unet, settings)
-                    if start:
-                        continue_from(unet, start, settings)
-                    of_class = examples[len(photos) :]
-                    trainer = Trainer(unet, examples[: len(photos)], settings, device, of_class)
-                    if prompt is not None:
-                        rgb = fit_rgb(photos, examples[: len(photos)])
-                        samples = Samples(sample_every, trainer, prompt, rgb, model, view)
-                    with Progress(trainer, view, samples) as progress:
-                        trained = train_lora(trainer, files, checkpoint_every, progress.step)
-                show_text(f"Saved {path}", node_id)
-            except BaseException as error:
-                # ComfyUI holds on to the error, the error to its frames, and these to the UNet.
-                traceback.clear_frames(error.__traceback__)
-                if not isinstance(error, torch.cuda.OutOfMemoryError):
-                    raise
-                raise torch.cuda.OutOfMemoryError(
-                    f"Training ran out of memory on the graphics card ({error}). Turn on gradient_checkpointing, set "
-                    "batch_size to 1, or lower resolution. What was learned so far is kept: queue again to go on."
-                ) from error
-            finally:
-                unet = trainer = samples = progress = None
-                comfy.model_management.soft_empty_cache()
+            how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt
+            trained = learn(model, clip, vae, photos, settings, files, view, *how)
+            show_text(f"Saved {path}", node_id)
         else:
             show_text(f"Trained before: {path}", node_id)
             logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
         if len(trained.losses) < settings.steps:
             _stops[lora_name] += 1
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
-        report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos])
+        report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos.images])
         return io.NodeOutput(
             patched,
             trained.tensors,

@@ -22,18 +22,20 @@ from PIL import Image
 
 from storybooth.development.benchmarks.random_sdxl import draw
 from storybooth.nodes.mini import network as mini
-from storybooth.nodes.training.inputs import encode_examples, normal
+from storybooth.nodes.training.inputs import encode_photos
+from storybooth.nodes.training.learning import training_mode
 from storybooth.nodes.training.weights import training_unet
 from storybooth.pixels import to_tensor
 from storybooth.training import sdxl_shapes
 from storybooth.training.arguments import read_job
 from storybooth.training.command_line import Stop, run
+from storybooth.training.examples import Photos
 from storybooth.training.images import open_photo
-from storybooth.training.lora import add_lora, lora_state_dict
+from storybooth.training.lora import lora_state_dict
+from storybooth.training.run import make_trainer
 from storybooth.training.sdxl_encoders import Encoders
 from storybooth.training.sdxl_files import open_checkpoint
 from storybooth.training.settings import Settings
-from storybooth.training.trainer import Trainer
 from storybooth.training.unet import diffusers_config
 
 FOLDER = Path(sys.argv[1])
@@ -92,13 +94,12 @@ def measure() -> dict:
         (FOLDER / "photos" / f"{index}.txt").write_text(caption, encoding="utf-8")
     photos = [to_tensor(open_photo(FOLDER / "photos" / f"{index}.png")) for index in range(len(CAPTIONS))]
 
-    by_node = encode_examples(model, clip, vae, photos, CAPTIONS, SETTINGS, lambda index: None)
-    with torch.inference_mode(False), torch.enable_grad():
-        unet = training_unet(model, torch.float32)
-        add_lora(unet, SETTINGS)
-        trainer = Trainer(unet, [normal(example) for example in by_node], SETTINGS, CPU)
+    photos = Photos(photos, CAPTIONS)
+    by_node = encode_photos(model, clip, vae, photos, SETTINGS)
+    with training_mode():
+        trainer = make_trainer(training_unet(model, torch.float32), by_node, SETTINGS, CPU)
         losses = [trainer.advance() for _ in range(SETTINGS.steps)]
-        expected = lora_state_dict(unet)
+        expected = lora_state_dict(trainer.unet)
 
     os.environ["COMFYUI_PATH"] = folder_paths.base_path
     values = {"model": FOLDER / "sdxl.safetensors", "images": FOLDER / "photos", "lora_name": "toy"}
@@ -106,7 +107,7 @@ def measure() -> dict:
     job, given = read_job([f"--{name}={value}" for name, value in values.items()])
     checkpoint = open_checkpoint(FOLDER / "sdxl.safetensors")
     encoders = Encoders(*checkpoint.text_encoders(None), checkpoint.vae())
-    by_line = list(encoders.examples(photos, CAPTIONS, SETTINGS))
+    by_line = encoders.examples(photos, SETTINGS)
     with torch.inference_mode(False), torch.enable_grad():
         file = run(job, given, Stop())
     trained = comfy.utils.load_torch_file(str(file), safe_load=True)
@@ -115,9 +116,9 @@ def measure() -> dict:
     return {
         "examples": [
             {name: difference(getattr(line, name), getattr(node, name)) for name in ("text", "pooled", "latent_mean")}
-            for line, node in zip(by_line, by_node, strict=True)
+            for line, node in zip(by_line.own, by_node.own, strict=True)
         ],
-        "tokens": [example.text.shape[0] for example in by_line],
+        "tokens": [example.text.shape[0] for example in by_line.own],
         "same names": sorted(trained) == sorted(expected),
         "up": difference(
             *(

@@ -21,14 +21,14 @@ from comfy_api.latest import _io
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 
 from storybooth.nodes.mini import network as mini
-from storybooth.nodes.training.inputs import encode_examples, normal, weights_fingerprint
+from storybooth.nodes.training.inputs import encode_photos, weights_fingerprint
+from storybooth.nodes.training.learning import training_mode
 from storybooth.nodes.training.trainer import LoraTrainer
 from storybooth.nodes.training.weights import training_unet
-from storybooth.training.lora import add_lora
-from storybooth.training.run import train_lora
+from storybooth.training.examples import Photos
+from storybooth.training.run import make_trainer, train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Settings
-from storybooth.training.trainer import Trainer
 
 (FOLDER,) = sys.argv[1:]
 SETTINGS = Settings(steps=3, learning_rate=1e-2, gradient_accumulation=1, resolution=64)
@@ -88,15 +88,13 @@ def borrow(model: comfy.model_patcher.ModelPatcher) -> UNet2DConditionModel:
 def train(model, clip, vae, images, name):
     """Train as the node does, in ComfyUI's inference mode, and return the UNet and the LoRA."""
     path = Path(FOLDER, f"{name}.safetensors")
-    captions = ["a blue sks plush"] * len(images)
-    examples = encode_examples(model, clip, vae, images, captions, SETTINGS, lambda index: None)
-    with torch.inference_mode(False), torch.enable_grad():
-        unet = training_unet(model, torch.float32)
-        examples = [normal(example) for example in examples]
-        add_lora(unet, SETTINGS)
+    photos = Photos(images, ["a blue sks plush"] * len(images))
+    examples = encode_photos(model, clip, vae, photos, SETTINGS)
+    with training_mode():
+        trainer = make_trainer(training_unet(model, torch.float32), examples, SETTINGS, CPU)
         files = RunFiles(path, Path(FOLDER, "states", name), SETTINGS.recipe())
-        trained = train_lora(Trainer(unet, examples, SETTINGS, CPU), files, 50, lambda step, loss, trouble: None)
-    return unet, trained, path
+        trained = train_lora(trainer, files, 50, lambda step, loss, trouble: None)
+    return trainer.unet, trained, path
 
 
 def apply(model, tensors):
@@ -195,7 +193,7 @@ def measure() -> dict:
         "shared": shared(plain, model),
     }
 
-    (example,) = encode_examples(model, clip, vae, images[:1], ["a plush"], SETTINGS, lambda index: None)
+    (example,) = encode_photos(model, clip, vae, Photos(images[:1], ["a plush"]), SETTINGS).own
     text, pooled = clip.encode_from_tokens(clip.tokenize("a plush"), return_pooled=True)
     pixels = images[0][None, :, 16:80]
     mode = vae.encode(pixels)[0] * model.model.latent_format.scale_factor
