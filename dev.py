@@ -7,12 +7,13 @@ if sys.version_info < (3, 11):  # noqa: UP036 - older Pythons come this far and 
 
 import argparse
 import os
+import runpy
 import subprocess
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # an embedded Python does not do this by itself
+runpy.run_path(str(Path(__file__).resolve().parent / "workshop" / "load_pack.py"))
 
-from workshop import PATIENT, ROOT, WorkshopError, browser, environment, host
+from storybooth.workshop import PATIENT, ROOT, WorkshopError, environment, host  # noqa: E402
 
 BENCHMARKS = ("attention", "full_story", "quality", "training", "training_memory")
 
@@ -22,7 +23,7 @@ def demo(photos: Path | None, subject: str | None) -> int:
     comfyui, python = _comfyui()
     if Path(sys.executable) != python:
         return subprocess.call([str(python), *sys.argv])
-    from workshop.demo import run  # needs what the environment holds
+    from storybooth.workshop.demo import run  # needs what the environment holds
 
     run(comfyui, photos, subject)
     return 0
@@ -30,9 +31,11 @@ def demo(photos: Path | None, subject: str | None) -> int:
 
 def test(pytest_arguments: list[str]) -> int:
     """Check format and lint, then run the tests on both releases of ComfyUI; the first failure decides."""
+    from storybooth.development import TEST_REQUIREMENTS, browser
+
     hosts = {release: host.obtain(release) for release in host.RELEASES}
     environment.install("host", [hosts[host.NEWEST] / "requirements.txt", *environment.PACK_REQUIREMENTS])
-    environment.install("tests", [environment.TEST_REQUIREMENTS])
+    environment.install("tests", [TEST_REQUIREMENTS])
     browser.ensure()
     names_tests = any(Path(argument.split("::")[0]).exists() for argument in pytest_arguments)
     tests = pytest_arguments if names_tests else [*pytest_arguments, str(ROOT / "tests")]
@@ -48,11 +51,11 @@ def test(pytest_arguments: list[str]) -> int:
 
 
 def benchmark(name: str, arguments: list[str]) -> int:
-    """Run one of benchmarks/ in ComfyUI's process, on the accelerator that torch knows, else on the CPU."""
-    script = ROOT / "benchmarks" / f"{name}.py"
+    """Run one of development/benchmarks/ in ComfyUI's process, on the accelerator that torch knows, else on the CPU."""
+    script = ROOT / "development" / "benchmarks" / f"{name}.py"
     comfyui, python = _comfyui()
     cuda = subprocess.call([str(python), "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]) == 0
-    within = [str(ROOT / "workshop" / "within.py"), *(["--cuda"] if cuda else []), str(comfyui)]
+    within = [str(ROOT / "development" / "within.py"), *(["--cuda"] if cuda else []), str(comfyui)]
     return subprocess.call([str(python), *within, str(script), *arguments])
 
 

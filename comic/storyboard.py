@@ -18,6 +18,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 
+from ..texts import check_text
 from .near_misses import ascii_twins, plain_braces, refuse_misspelt_subject, refuse_near_misses, visible
 from .styles import apply_style
 
@@ -30,8 +31,6 @@ CONTRADICTIONS = {
 }
 IDENTITY_LINES = 2
 MAX_SEED = 2**64 - 1
-MAX_CHARACTERS = 10_000
-"""Of a line, a subject, a prompt or a caption: about thirty times what CLIP reads at once."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,6 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
         for index in candidates[:IDENTITY_LINES]:
             panels[index] = replace(panels[index], identity=True)
     return tuple(panels)
-
-
-def check_text(text: str) -> None:
-    """Raise ValueError for a text that is too long for CLIP and for a page, or that is no Unicode text."""
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"it is {len(text):,} characters long, expected at most {MAX_CHARACTERS:,}. Shorten it.")
-    if broken := next((character for character in text if "\ud800" <= character <= "\udfff"), None):
-        raise ValueError(f"it has half of a character (U+{ord(broken):04X}), which no text may have. Type it anew.")
 
 
 def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:

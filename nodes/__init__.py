@@ -1,19 +1,26 @@
-"""The face of the pack: one node a file, each as thin as its widgets. All that imports comfy lives here."""
+"""The face of the pack: its nodes, each as thin as its widgets. All that imports comfy lives here.
+
+Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share lies on top:
+
+- `sockets`: what travels between the nodes; `widgets`: inputs that several of them have; `checks`: of both.
+- `model`: what a MODEL's network looks like; `sampling`: as KSampler does it.
+- `cache`: banks and panels that were made before; `cache_keys`: what finds them again.
+- `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie."""
 
 from comfy_api.latest import ComfyExtension, io
 
-from .bank_hook import BankHook
-from .comic_page import ComicPage
-from .consistent_attention import ConsistentAttention
-from .identity_bank_files import LoadIdentityBank, SaveIdentityBank
-from .identity_bank_writer import IdentityBankWriter
-from .lora_trainer import LoraTrainer
-from .mini_checkpoint import MiniCheckpoint
-from .panel_sampler import PanelSampler
-from .storyboard import Storyboard
-from .subject_images import SubjectImages
-from .timestep_plot import TimestepPlot
-from .training_options import TrainingOptionsNode
+from .comic.page import ComicPage
+from .comic.panel_sampler import PanelSampler
+from .comic.storyboard import Storyboard
+from .consistency.bank_files import LoadIdentityBank, SaveIdentityBank
+from .consistency.hook import BankHook
+from .consistency.patch import ConsistentAttention
+from .consistency.writer import IdentityBankWriter
+from .mini.checkpoint import MiniCheckpoint
+from .training.options import TrainingOptionsNode
+from .training.photos import SubjectImages
+from .training.timestep_plot import TimestepPlot
+from .training.trainer import LoraTrainer
 
 NODES: list[type[io.ComfyNode]] = [
     SubjectImages,

@@ -10,8 +10,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 
 from ..consistency.bank import IdentityBank
+from .model import network_of
 from .sockets import EncodedStoryboard
-from .unet import network_of
 
 
 def require_kind(name: str, value: Any, kind: type, source: str) -> None:

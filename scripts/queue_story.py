@@ -8,12 +8,12 @@ Needs aiohttp, which the Python of any ComfyUI has.
 import argparse
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from workshop import ROOT
+ROOT = Path(__file__).resolve().parent.parent
+runpy.run_path(str(ROOT / "workshop" / "load_pack.py"))
 
 options = argparse.ArgumentParser(description="Queue a story on a running ComfyUI.")
 options.add_argument("--server", default="http://127.0.0.1:8188", help="address of ComfyUI, with http://")
@@ -31,8 +31,8 @@ options.add_argument("--page", type=Path, default=Path("page.png"), help="where 
 chosen = options.parse_args()
 
 try:
-    from workshop.client import Client
-    from workshop.photos import find_photos, lora_name
+    from storybooth.workshop.client import Client
+    from storybooth.workshop.photos import find_photos, lora_name
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing}. Run this script with ComfyUI's Python, which has it.")
 

@@ -6,17 +6,10 @@
 Needs what requirements.txt names; --help lists the settings.
 """
 
-import importlib.util
-import sys
+import runpy
 from pathlib import Path
 
-# The pack by its folder, which may have any name, as ComfyUI loads it. The folder itself stays off sys.path.
-ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location(
-    "storybooth", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-)
-sys.modules["storybooth"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["storybooth"])
+runpy.run_path(str(Path(__file__).resolve().parents[1] / "workshop" / "load_pack.py"))
 
 from storybooth.training.command_line import main  # noqa: E402
 

@@ -6,6 +6,7 @@ tests are imported in the same way: `from storybooth.tests.host import graphs`.
 
 import importlib.util
 import os
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if importlib.util.find_spec("comfy") is not None:
     raise pytest.UsageError("ComfyUI is importable here; the unit tests must prove that they do without it.")
 
-_spec = importlib.util.spec_from_file_location(
-    "storybooth", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-)
-sys.modules["storybooth"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sys.modules["storybooth"])
+runpy.run_path(str(ROOT / "workshop" / "load_pack.py"))
 
 from storybooth.workshop import host, server  # noqa: E402
 

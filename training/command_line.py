@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,17 @@ from tqdm import tqdm
 
 from ..files import file_name
 from ..fingerprint import fingerprint
-from .checkpoint import open_checkpoint, open_vae
-from .encoders import Encoders
-from .existing import continue_from
-from .images import to_tensor
-from .job import Job, read_job, settings_of
-from .loop import Processes, Trainer
-from .lora import add_lora
-from .loss import DTYPES, automatic_precision
+from ..pixels import to_tensor
+from .arguments import Job, read_job, settings_of
+from .examples import Photos
+from .photo_folder import read_subject, require_captions
+from .precision import DTYPES, automatic_precision
 from .recipe import make_recipe
-from .run import train_lora
+from .run import make_trainer, train_lora
 from .run_files import RunFiles
-from .subject import read_subject, require_captions
+from .sdxl_encoders import Encoders
+from .sdxl_files import open_checkpoint, open_vae
+from .trainer import Processes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,9 +74,10 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     precision = automatic_precision(device) if job.precision == "auto" else job.precision
     settings = settings_of(values, precision)
     name = file_name(job.lora_name, "lora_name")
-    photos, captions = _photos("images", job.images, job.instance_prompt)
+    images, captions = _photos("images", job.images, job.instance_prompt)
     require_captions(captions)
-    class_photos, _ = _photos("class_images", job.class_images, job.class_prompt) if job.class_images else ([], [])
+    class_images, _ = _photos("class_images", job.class_images, job.class_prompt) if job.class_images else ([], [])
+    photos = Photos(images, captions, class_images, job.class_prompt)
     start = _path(job.continue_from)
 
     checkpoint = open_checkpoint(_path(job.model))
@@ -85,31 +86,23 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     encoders = Encoders(*checkpoint.text_encoders(_path(job.tokenizer)), vae)
     clip = [*_weights(encoders.clip_l), *_weights(encoders.clip_g)]
     models = {"model": fingerprint(_weights(unet)), "clip": fingerprint(clip), "vae": fingerprint(_weights(vae))}
-    recipe = make_recipe(settings, models, photos, captions, class_photos, job.class_prompt, start)
+    recipe = make_recipe(settings, models, photos, start)
     files = RunFiles(_path(job.loras) / name, _path(job.states), recipe)
     if files.find_finished() is not None:
         logging.info("This very run is finished; nothing is trained again.")
         return files.path
 
-    every_photo, every_caption = photos + class_photos, captions + [job.class_prompt] * len(class_photos)
     encoders.to(device)
-    encoded = encoders.examples(every_photo, every_caption, settings)
-    examples = list(tqdm(encoded, desc="Encoding images", total=len(every_photo), disable=quiet))
-    del checkpoint, encoders, vae, encoded  # training needs the memory
+    examples = encoders.examples(photos, settings, partial(tqdm, desc="Encoding images", disable=quiet))
+    del checkpoint, encoders, vae  # training needs the memory
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
     if state.num_processes > 1 and not quiet:
         logging.info("Training on %d processes.", state.num_processes)
     unet.to(device)
-    if job.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    add_lora(unet, settings)
-    if start:
-        continue_from(unet, start, settings)
     processes = Processes(state.process_index, state.num_processes, lambda tensor: reduce(tensor, "sum"))
-    own, of_class = examples[: len(photos)], examples[len(photos) :]
-    trainer = Trainer(unet, own, settings, device, of_class, processes)
+    trainer = make_trainer(unet, examples, settings, device, job.gradient_checkpointing, start, processes)
     with tqdm(total=settings.steps, desc="Training LoRA", disable=quiet) as bar:
 
         def show(step: int, loss: float, trouble: str) -> None:

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 
 from ..photo_files import HEIC, PHOTOS
+from ..pixels import to_pil, to_tensor
 from .colours import to_srgb
 
 MIN_SIDE = 32
@@ -56,16 +56,6 @@ def _open(path: Path) -> Image.Image:
     if photo.size[0] * photo.size[1] > 2 * Image.MAX_IMAGE_PIXELS:  # where Pillow itself stops
         raise ValueError(f"it has {photo.size[0]} x {photo.size[1]} pixels")
     return photo.to_pillow()
-
-
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """An RGB image as (height, width, 3) floats in [0, 1]."""
-    return torch.from_numpy(np.array(image, dtype=np.float32) / 255.0)
-
-
-def to_pil(image: torch.Tensor) -> Image.Image:
-    """The inverse of `to_tensor`, rounded to 8 bits a channel."""
-    return Image.fromarray((image.clamp(0, 1) * 255.0).round().to(torch.uint8).cpu().numpy())
 
 
 def bucket_for(height: int, width: int, resolution: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 
-from .low_rank import ADAPTER, LowRankLinear
+from .lora_layer import ADAPTER, LowRankLinear
 from .settings import Settings
 
 _ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}

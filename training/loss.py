@@ -1,7 +1,6 @@
 """The loss of DreamBooth on SDXL's noise prediction (Ruiz et al. 2023; the StoryBooth report's settings)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,33 +8,9 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from ..text_states import join_states
 from . import timesteps
-from .settings import Precision, Settings
-
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-
-
-def automatic_precision(device: torch.device) -> Precision:
-    """The precision that suits a device: bf16 where a GPU computes in it, else fp16 there, and fp32 elsewhere."""
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-
-
-@dataclass(frozen=True)
-class Example:
-    """One captioned image, encoded.
-
-    `latent_mean` and `latent_std` (4, h, w): the VAE's posterior, times its scaling factor. `text` (tokens, width):
-    both text encoders' penultimate states; `pooled` (width,). `time_ids` (6,): SDXL's micro-conditioning in pixels.
-    `mirror`: the same image mirrored, where the horizontal flip is on.
-    """
-
-    latent_mean: torch.Tensor
-    latent_std: torch.Tensor
-    text: torch.Tensor
-    pooled: torch.Tensor
-    time_ids: torch.Tensor
-    mirror: "Example | None" = None
+from .examples import Example
+from .precision import DTYPES
+from .settings import Settings
 
 
 class NoiseLoss:
@@ -45,13 +20,7 @@ class NoiseLoss:
         self._unet = unet
         self._settings = settings
         self._device = device
-        self._schedule = DDPMScheduler(
-            num_train_timesteps=timesteps.TRAIN_TIMESTEPS,
-            beta_schedule="scaled_linear",
-            beta_start=0.00085,
-            beta_end=0.012,
-            prediction_type="epsilon",
-        )
+        self._schedule = DDPMScheduler(**timesteps.NOISE_SCHEDULE, prediction_type="epsilon")
 
     def __call__(self, examples: Sequence[Example], distribution: str, rng: np.random.Generator) -> torch.Tensor:
         """The loss on examples of one size, with timesteps from `distribution` and everything random from `rng`."""

@@ -1,14 +1,13 @@
 """All that determines a run's result, as plain values: what its files carry, and what finds them again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..fingerprint import fingerprint
-from .existing import read_lora
+from .examples import Photos
 from .settings import Settings
+from .starting_lora import read_lora
 
 Recipe = Mapping[str, Any]
 """A run's settings, and fingerprints of models, images and captions."""
@@ -17,22 +16,23 @@ Recipe = Mapping[str, Any]
 def make_recipe(
     settings: Settings,
     models: Mapping[str, str],
-    photos: Sequence[torch.Tensor],
-    captions: Sequence[str],
-    class_photos: Sequence[torch.Tensor] = (),
-    class_prompt: str = "",
+    photos: Photos,
     continue_from: Path | None = None,
 ) -> Recipe:
-    """The recipe of a run. `models`: fingerprints of model, clip and vae. Photos are (height, width, 3) in [0, 1].
+    """The recipe of a run. `models`: fingerprints of model, clip and vae.
 
     Raises ValueError naming `continue_from` if that file cannot be read.
     """
     return {
         **settings.recipe(),
         **models,
-        "images": fingerprint(photos, samples=None),
-        "captions": fingerprint(captions),
-        **({"class_images": fingerprint([list(class_photos), class_prompt], None)} if class_photos else {}),
+        "images": fingerprint(photos.images, samples=None),
+        "captions": fingerprint(photos.captions),
+        **(
+            {"class_images": fingerprint([list(photos.class_images), photos.class_prompt], None)}
+            if photos.class_images
+            else {}
+        ),
         **({"continue_from": _of_file(continue_from)} if continue_from else {}),
     }
 

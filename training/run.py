@@ -1,14 +1,38 @@
-"""A training run from start, or from where it was stopped, to its file."""
+"""A training run: the trainer is made, and trains from start, or from where it was stopped, to its file."""
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from diffusers import UNet2DConditionModel
 
-from .loop import Trainer
-from .lora import lora_state_dict
+from .examples import Examples
+from .lora import add_lora, lora_state_dict
+from .resume import restore, trainer_state
 from .run_files import RunFiles, TrainedLora
-from .state import restore, trainer_state
+from .settings import Settings
+from .starting_lora import continue_from
+from .trainer import Processes, Trainer
+
+
+def make_trainer(
+    unet: UNet2DConditionModel,
+    examples: Examples,
+    settings: Settings,
+    device: torch.device,
+    gradient_checkpointing: bool = False,
+    start: Path | None = None,
+    processes: Processes | None = None,
+) -> Trainer:
+    """A trainer on a frozen UNet, to which this adds adapters: new ones, or those of the LoRA in `start`."""
+    if gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    add_lora(unet, settings)
+    if start:
+        continue_from(unet, start, settings)
+    return Trainer(unet, examples.own, settings, device, examples.of_class, processes)
+
 
 OnStep = Callable[[int, float, str], bool | None]
 """Called after each step with its number, its loss, and what went wrong with the latest checkpoint, if anything did.

@@ -3,7 +3,7 @@
     loras/toy.safetensors                      the finished LoRA
     loras/toy.1a2b3c4d.step000350.safetensors  what a run that was stopped has learned so far: a LoRA like any other
     loras/toy.step001450.safetensors           a finished LoRA, from before the same run went on to more steps
-    states/1a2b3c4d.step000350.safetensors     all that the run needs to go on from there (see state.py)
+    states/1a2b3c4d.step000350.safetensors     all that the run needs to go on from there (see resume.py)
 
 1a2b3c4d is the start of a digest of the recipe without its steps, so that runs never overwrite one another, and a run
 with more steps is the same run. It keeps its latest state only; what it learned in between goes when it finishes.
@@ -24,7 +24,7 @@ import torch
 
 from ..files import SUFFIX, prepare_folder
 from .recipe import Recipe
-from .tensor_file import save_tensors
+from .stable_safetensors import save_tensors
 
 _RECIPE, _STEP, _LOSSES = "storybooth_recipe", "storybooth_step", "storybooth_losses"
 

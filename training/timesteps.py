@@ -8,6 +8,14 @@ import math
 import numpy as np
 
 TRAIN_TIMESTEPS = 1000
+NOISE_SCHEDULE = {
+    "num_train_timesteps": TRAIN_TIMESTEPS,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+}
+"""SDXL's, in the words of diffusers' schedulers: how much noise a latent holds at each timestep."""
+
 BETA_A, BETA_B = 0.7, 2.0
 POWER_K = 1.8
 

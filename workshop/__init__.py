@@ -1,6 +1,6 @@
-"""Tools for those who work on StoryBooth: its environment, its ComfyUI hosts, a client for their API.
+"""What `dev.py` and `scripts/` stand on: an environment, ComfyUI hosts, a server, a client for their API, the demo.
 
-Nothing here is part of the published pack.
+ComfyUI imports nothing of it. What only development needs lies in `development/`.
 """
 
 from pathlib import Path

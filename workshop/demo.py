@@ -64,7 +64,7 @@ def _graph(photos: Path | None, subject: str | None, pack: Path) -> Graph:
     if subject:
         training["instance_prompt"] = graph[_only(graph, "StoryBoothStoryboard")]["inputs"]["subject"] = subject
     digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode())
-    folders = [pack / "nodes", pack / "training", pack / "samples", *([photos] if photos else [])]
+    folders = [pack / "nodes", pack / "training", pack / "assets", *([photos] if photos else [])]
     files = {file for folder in folders for file in folder.rglob("*") if file.is_file()}
     for file in sorted({*files, *pack.glob("*.py"), *pack.rglob("*.safetensors")}):
         digest.update(file.name.encode() + file.read_bytes())

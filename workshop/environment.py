@@ -22,7 +22,6 @@ PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PIP_LOG = DEV / "pip.log"
 
 PACK_REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "workshop" / "requirements-demo.txt")
-TEST_REQUIREMENTS = ROOT / "workshop" / "requirements-test.txt"
 
 
 def create() -> None:

@@ -13,13 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from ..photo_files import HEIC, PHOTOS, look_into, suffixes, why_left_out
 from . import WorkshopError
 from .client import Client, Graph
-from .pack import load_pack
-
-load_pack()
-
-from storybooth.photo_files import HEIC, PHOTOS, look_into, suffixes, why_left_out  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from storybooth.workshop import browser
+from storybooth.development import browser
 
 PATIENCE = 120_000
 """Milliseconds to wait for what must come: no test is about speed, and machines may be busy."""

@@ -5,8 +5,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from storybooth.development.canvas import open_canvas, wait_for_canvas, wait_until_stored
 from storybooth.tests.host import story
-from storybooth.workshop.canvas import open_canvas, wait_for_canvas, wait_until_stored
 
 CAPTIONS = ["1. walking", "Panel 2", "3. at sea"]
 

@@ -6,8 +6,8 @@ import pytest
 import safetensors
 from playwright.sync_api import expect
 
+from storybooth.development.canvas import open_canvas, wait_for_canvas
 from storybooth.tests.host import story
-from storybooth.workshop.canvas import open_canvas, wait_for_canvas
 
 modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 

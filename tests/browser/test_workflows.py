@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from storybooth.workshop.canvas import open_canvas, wait_for_canvas, wait_until_stored
+from storybooth.development.canvas import open_canvas, wait_for_canvas, wait_until_stored
 
 FOLDER = "whatever-name"
 """Where tests/conftest.py puts the pack; the template browser lists workflows under it."""

@@ -1,4 +1,4 @@
-"""Panels drawn several to a batch and one by one. Run as a script by workshop/within.py; it prints JSON."""
+"""Panels drawn several to a batch and one by one. Run as a script by development/within.py; it prints JSON."""
 
 import json
 
@@ -7,15 +7,16 @@ from comfy.utils import ProgressBar
 from parity import ALWAYS, CFG, SIZE, Scene, relative
 
 from storybooth.consistency.reader import BankReader
-from storybooth.nodes import mini_network, panel_drawing
-from storybooth.nodes.panel_drawing import Line, PanelSampling, Settings
-from storybooth.nodes.patching import with_phase
-from storybooth.nodes.store import Store
+from storybooth.nodes.cache import Store
+from storybooth.nodes.comic import panel_drawing
+from storybooth.nodes.comic.panel_drawing import Line, PanelSampling, Settings
+from storybooth.nodes.consistency.patching import with_phase
+from storybooth.nodes.mini import network as mini
 
 
 def draw(scene: Scene, storage: str, sampler: str, at_once: int) -> tuple[list[torch.Tensor], list[int]]:
     """The latents of a story, and how many panels each sampling run drew."""
-    clip = mini_network.load_clip()
+    clip = mini.load_clip()
     prompts = ("a house", "a house by the sea, " * 30, "a house", "a spider", "a tent", "a cat", "a dog")
     encoded = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
     seeds, plain = (7, 7, 7, 7, 9, 7, 7), (False, False, False, True, False, True, False)

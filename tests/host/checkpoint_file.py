@@ -1,6 +1,6 @@
 """The command line on a checkpoint that ComfyUI saved, beside the node on the same networks.
 
-Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
+Run as a script by development/within.py, with a FOLDER to write into; it prints JSON.
 """
 
 import json
@@ -20,18 +20,21 @@ from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
 from comfy.supported_models_base import ClipTarget
 from PIL import Image
 
-from storybooth.benchmarks.random_sdxl import draw
-from storybooth.nodes import mini_network
-from storybooth.nodes.trainer_inputs import encode_examples, normal
-from storybooth.nodes.trainer_weights import training_unet
-from storybooth.training import original
-from storybooth.training.checkpoint import open_checkpoint
+from storybooth.development.benchmarks.random_sdxl import draw
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.training.inputs import encode_photos
+from storybooth.nodes.training.learning import training_mode
+from storybooth.nodes.training.weights import training_unet
+from storybooth.pixels import to_tensor
+from storybooth.training import sdxl_shapes
+from storybooth.training.arguments import read_job
 from storybooth.training.command_line import Stop, run
-from storybooth.training.encoders import Encoders
-from storybooth.training.images import open_photo, to_tensor
-from storybooth.training.job import read_job
-from storybooth.training.loop import Trainer
-from storybooth.training.lora import add_lora, lora_state_dict
+from storybooth.training.examples import Photos
+from storybooth.training.images import open_photo
+from storybooth.training.lora import lora_state_dict
+from storybooth.training.run import make_trainer
+from storybooth.training.sdxl_encoders import Encoders
+from storybooth.training.sdxl_files import open_checkpoint
 from storybooth.training.settings import Settings
 from storybooth.training.unet import diffusers_config
 
@@ -46,7 +49,7 @@ UNET = {"context_dim": 128, "adm_in_channels": 64 + 6 * 256}
 
 def full_size(changes: dict) -> dict:
     """The configuration of ComfyUI's UNet of SDXL with these changes."""
-    return comfy.supported_models.SDXL({**mini_network.UNET, **changes}).unet_config
+    return comfy.supported_models.SDXL({**mini.UNET, **changes}).unet_config
 
 
 def small_model() -> comfy.model_patcher.ModelPatcher:
@@ -70,8 +73,8 @@ def small_clip() -> comfy.sd.CLIP:
 
 def small_vae() -> comfy.sd.VAE:
     """With SDXL's residual blocks, of which Mini's has fewer."""
-    shape = {**mini_network.VAE["ddconfig"], "ch": 32, "num_res_blocks": 2}
-    config = {**mini_network.VAE, "ddconfig": shape}
+    shape = {**mini.VAE["ddconfig"], "ch": 32, "num_res_blocks": 2}
+    config = {**mini.VAE, "ddconfig": shape}
     with torch.device("meta"):
         network = AutoencoderKL(**config)
     return comfy.sd.VAE(sd=dict(draw(network, torch.float32, 3)), config={"params": config})
@@ -91,13 +94,12 @@ def measure() -> dict:
         (FOLDER / "photos" / f"{index}.txt").write_text(caption, encoding="utf-8")
     photos = [to_tensor(open_photo(FOLDER / "photos" / f"{index}.png")) for index in range(len(CAPTIONS))]
 
-    by_node = encode_examples(model, clip, vae, photos, CAPTIONS, SETTINGS, lambda index: None)
-    with torch.inference_mode(False), torch.enable_grad():
-        unet = training_unet(model, torch.float32)
-        add_lora(unet, SETTINGS)
-        trainer = Trainer(unet, [normal(example) for example in by_node], SETTINGS, CPU)
+    photos = Photos(photos, CAPTIONS)
+    by_node = encode_photos(model, clip, vae, photos, SETTINGS)
+    with training_mode():
+        trainer = make_trainer(training_unet(model, torch.float32), by_node, SETTINGS, CPU)
         losses = [trainer.advance() for _ in range(SETTINGS.steps)]
-        expected = lora_state_dict(unet)
+        expected = lora_state_dict(trainer.unet)
 
     os.environ["COMFYUI_PATH"] = folder_paths.base_path
     values = {"model": FOLDER / "sdxl.safetensors", "images": FOLDER / "photos", "lora_name": "toy"}
@@ -105,7 +107,7 @@ def measure() -> dict:
     job, given = read_job([f"--{name}={value}" for name, value in values.items()])
     checkpoint = open_checkpoint(FOLDER / "sdxl.safetensors")
     encoders = Encoders(*checkpoint.text_encoders(None), checkpoint.vae())
-    by_line = list(encoders.examples(photos, CAPTIONS, SETTINGS))
+    by_line = encoders.examples(photos, SETTINGS)
     with torch.inference_mode(False), torch.enable_grad():
         file = run(job, given, Stop())
     trained = comfy.utils.load_torch_file(str(file), safe_load=True)
@@ -114,9 +116,9 @@ def measure() -> dict:
     return {
         "examples": [
             {name: difference(getattr(line, name), getattr(node, name)) for name in ("text", "pooled", "latent_mean")}
-            for line, node in zip(by_line, by_node, strict=True)
+            for line, node in zip(by_line.own, by_node.own, strict=True)
         ],
-        "tokens": [example.text.shape[0] for example in by_line],
+        "tokens": [example.text.shape[0] for example in by_line.own],
         "same names": sorted(trained) == sorted(expected),
         "up": difference(
             *(
@@ -128,7 +130,7 @@ def measure() -> dict:
             losses,
             json.loads(comfy.utils.load_torch_file(str(file), return_metadata=True)[1]["storybooth_losses"]),
         ],
-        "full size": diffusers_config(original.unet_config(with_config.state_dict())),
+        "full size": diffusers_config(sdxl_shapes.unet_config(with_config.state_dict())),
     }
 
 

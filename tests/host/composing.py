@@ -21,10 +21,10 @@ from storybooth.consistency.bank import IdentityBank
 from storybooth.consistency.draws import is_consistent, kept_tokens
 from storybooth.consistency.reader import BankReader
 from storybooth.consistency.schedule import COND, UNCOND, Layer, Schedule
-from storybooth.nodes import mini_network
-from storybooth.nodes.patching import with_phase
+from storybooth.nodes.consistency.patching import with_phase
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.model import bank_geometry
 from storybooth.nodes.sampling import empty_latent, noise_for
-from storybooth.nodes.unet import bank_geometry
 from storybooth.tests.host.parity import CFG, SEED, SIZE, SOME, Scene, relative
 
 Patch = Callable[[ModelPatcher], ModelPatcher]
@@ -143,7 +143,7 @@ def small_lora() -> dict[str, torch.Tensor]:
     """For a self-attention layer that reads banks and a cross-attention layer."""
     generator = torch.Generator().manual_seed(0)
     lora = {}
-    outside, context = mini_network.UNET["model_channels"], mini_network.UNET["context_dim"]
+    outside, context = mini.UNET["model_channels"], mini.UNET["context_dim"]
     for layer, inside in (("attn1_to_k", outside), ("attn2_to_v", context)):
         name = f"lora_unet_output_blocks_1_1_transformer_blocks_3_{layer}"
         lora[f"{name}.lora_down.weight"] = torch.randn(2, inside, generator=generator)
@@ -160,7 +160,7 @@ class _Allocated(comfy.ops.disable_weight_init):
 
 def small_controlnet() -> comfy.controlnet.ControlNet:
     """A ControlNet of the UNet's own layout."""
-    config = comfy.supported_models.SDXL(mini_network.UNET).unet_config
+    config = comfy.supported_models.SDXL(mini.UNET).unet_config
     config = {key: value for key, value in config.items() if key not in ("out_channels", "transformer_depth_output")}
     network = comfy.cldm.cldm.ControlNet(**config, hint_channels=3, operations=_Allocated)
     generator = torch.Generator().manual_seed(1)

@@ -1,6 +1,6 @@
 """What the Storyboard node makes of a CLIP, measured from within.
 
-Run as a script by workshop/within.py; it prints JSON.
+Run as a script by development/within.py; it prints JSON.
 """
 
 import json
@@ -11,8 +11,8 @@ from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer
 from comfy.sdxl_clip import SDXLRefinerClipModel, SDXLTokenizer
 
 from nodes import CLIPTextEncode
-from storybooth.nodes import mini_network
-from storybooth.nodes.storyboard import Storyboard
+from storybooth.nodes.comic.storyboard import Storyboard
+from storybooth.nodes.mini import network as mini
 
 SCRIPT = "[id] {subject}, sleeping\na house # Home\na house # Home again\n[hidden] a long story, " + "very " * 90
 
@@ -25,7 +25,7 @@ class Target:
 
 
 def untrained(tokenizer, model):
-    return comfy.sd.CLIP(Target(tokenizer, model), model_options=mini_network._clip_options())
+    return comfy.sd.CLIP(Target(tokenizer, model), model_options=mini._clip_options())
 
 
 def refused(clip) -> str:
@@ -47,7 +47,7 @@ def same(one, other) -> bool:
 
 
 with torch.inference_mode():
-    clip = mini_network.load_clip()
+    clip = mini.load_clip()
     (storyboard,) = Storyboard.execute(clip, SCRIPT, "a cat", "comic book", "blurry").args
     prompts = [panel.prompt for panel in storyboard.panels]
     expected = [CLIPTextEncode().encode(clip, prompt)[0] for prompt in prompts]

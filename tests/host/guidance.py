@@ -1,6 +1,6 @@
 """Guiders, guidance nodes and split batches, each beside a bank: see composing.py.
 
-Run as a script by workshop/within.py; it prints JSON.
+Run as a script by development/within.py; it prints JSON.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What is left of banks when ComfyUI is done with them. Run as a script by workshop/within.py; it prints JSON."""
+"""What is left of banks when ComfyUI is done with them. Run as a script by development/within.py; it prints JSON."""
 
 import json
 import weakref
@@ -9,9 +9,9 @@ from parity import ALWAYS, CFG, PROMPTS, SEED, SIZE, Scene
 
 from storybooth.consistency.bank import Recipe
 from storybooth.consistency.reader import BankReader
-from storybooth.nodes import identity_bank_writer
-from storybooth.nodes.patching import with_phase
-from storybooth.nodes.unet import bank_geometry
+from storybooth.nodes.consistency import writer
+from storybooth.nodes.consistency.patching import with_phase
+from storybooth.nodes.model import bank_geometry
 
 STEPS = 3
 
@@ -34,7 +34,7 @@ def cancelled(scene: Scene) -> dict[str, bool]:
     vanilla = scene.sample(scene.model, scene.panel, scene.panel_noise)
     writers = []
 
-    class Watched(identity_bank_writer.BankWriter):
+    class Watched(writer.BankWriter):
         def __init__(self, *args):
             super().__init__(*args)
             writers.append(weakref.ref(self))
@@ -48,16 +48,16 @@ def cancelled(scene: Scene) -> dict[str, bool]:
         *("mini", "", PROMPTS[:2], (None, None), SIZE, SIZE, STEPS, CFG, "euler", "normal", SEED, ALWAYS),
         *("compact", "fp32"),
     )
-    whole, identity_bank_writer.BankWriter = identity_bank_writer.BankWriter, Watched
+    whole, writer.BankWriter = writer.BankWriter, Watched
     stopped = False
     try:
         with torch.inference_mode():
             geometry = bank_geometry(scene.model, SIZE, SIZE)
-            identity_bank_writer._write(scene.model, made_with, geometry, scene.identity, scene.negative, STEPS)
+            writer._write(scene.model, made_with, geometry, scene.identity, scene.negative, STEPS)
     except InterruptProcessingException:
         stopped = True
     finally:
-        identity_bank_writer.BankWriter = whole
+        writer.BankWriter = whole
     after = scene.sample(scene.model, scene.panel, scene.panel_noise)
     return {
         "was cancelled": stopped and len(writers) == 1,

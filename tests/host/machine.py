@@ -1,7 +1,7 @@
 """Attention back ends, precisions and compiled models, each writing and reading a bank.
 
-Run as a script by workshop/within.py; it prints JSON. Where a reference is named it is parity.py's: identity images and
-panel in one batch under dense masks.
+Run as a script by development/within.py; it prints JSON. Where a reference is named it is parity.py's: identity
+images and panel in one batch under dense masks.
 """
 
 import json
@@ -16,8 +16,8 @@ from comfy.ldm.modules import attention
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from storybooth.consistency.reader import BankReader
-from storybooth.nodes import mini_network
-from storybooth.nodes.patching import with_phase
+from storybooth.nodes.consistency.patching import with_phase
+from storybooth.nodes.mini import network as mini
 from storybooth.tests.host import parity
 from storybooth.tests.host.parity import ALWAYS, Scene, relative
 
@@ -64,7 +64,7 @@ def precisions(scene: Scene) -> dict[str, dict[str, float]]:
     results, whole = {}, scene.model
     for flag in ("fp16_unet", "bf16_unet", "fp8_e4m3fn_unet", "fp8_e5m2_unet"):
         with having(comfy.cli_args.args, **{flag: True}):
-            scene.model = mini_network.load_model()
+            scene.model = mini.load_model()
         results[f"{flag} {scene.model.model.get_dtype()}"] = compare()
     scene.model = whole.clone()
     scene.model.set_model_compute_dtype(torch.bfloat16)
@@ -92,11 +92,11 @@ if __name__ == "__main__":
     scene = Scene()
     results = {part.__name__: part(scene) for part in (backends, precisions)}
     # One transformer block in every place instead of two and ten is traced in less time.
-    depths = {name: mini_network.UNET[name] for name in ("transformer_depth", "transformer_depth_output")}
+    depths = {name: mini.UNET[name] for name in ("transformer_depth", "transformer_depth_output")}
     shallow = {name: [min(depth, 1) for depth in values] for name, values in depths.items()}
-    shallow = {**mini_network.UNET, **shallow, "transformer_depth_middle": 1}
+    shallow = {**mini.UNET, **shallow, "transformer_depth_middle": 1}
     names = set(comfy.utils.unet_to_diffusers(shallow).values())
-    weights = {name: weight for name, weight in mini_network.unet_weights().items() if name in names}
-    with having(mini_network, UNET=shallow, unet_weights=lambda: weights):
+    weights = {name: weight for name, weight in mini.unet_weights().items() if name in names}
+    with having(mini, UNET=shallow, unet_weights=lambda: weights):
         # Whatever the backend, torch traces the network first, and patches with it; "inductor" needs a C++ compiler.
         print(json.dumps(results | {"compiled": compiled(Scene(), "eager")}))

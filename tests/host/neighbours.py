@@ -1,6 +1,6 @@
 """Conditionings, sizes, other patches, two banks and hooks, each beside a bank: see composing.py.
 
-Run as a script by workshop/within.py; it prints JSON.
+Run as a script by development/within.py; it prints JSON.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from comfy_extras.nodes_hooks import PairConditioningSetProperties, PairConditio
 
 from storybooth.consistency.bank import IdentityBank
 from storybooth.consistency.reader import BankReader
-from storybooth.nodes.patching import hooks_for, with_phase
+from storybooth.nodes.consistency.patching import hooks_for, with_phase
 from storybooth.nodes.sampling import empty_latent, noise_for
 from storybooth.tests.host.composing import Stage, dense_reader, patched, small_controlnet, small_lora
 from storybooth.tests.host.parity import SIZE, SOME, relative

@@ -1,6 +1,6 @@
 """Consistent self-attention on ComfyUI's own sampler, against an implementation that has no bank.
 
-Run as a script by workshop/within.py; it prints JSON. The reference samples identity images and panel together
+Run as a script by development/within.py; it prints JSON. The reference samples identity images and panel together
 as one batch, and computes every self-attention layer of the up blocks with a dense mask: identity images see each
 other, the panel sees all of them and is seen by none.
 """
@@ -15,10 +15,10 @@ from storybooth.consistency.draws import is_consistent, kept_tokens
 from storybooth.consistency.reader import BankReader
 from storybooth.consistency.schedule import Schedule
 from storybooth.consistency.writer import BankWriter
-from storybooth.nodes import mini_network
-from storybooth.nodes.patching import with_phase, without_bank
+from storybooth.nodes.consistency.patching import with_phase, without_bank
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.model import bank_geometry
 from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
-from storybooth.nodes.unet import bank_geometry
 
 SIZE, CFG, SEED = 64, 5.0, 42
 PROMPTS = ("a blue plush in a forest", "a blue plush walking", "a giant spider", "blurry")
@@ -28,8 +28,8 @@ class Scene:
     """Mini, two identity prompts, one panel prompt, and their noise."""
 
     def __init__(self) -> None:
-        self.model = mini_network.load_model()
-        clip = mini_network.load_clip()
+        self.model = mini.load_model()
+        clip = mini.load_clip()
         encoded = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in PROMPTS]
         self.identity, self.panel, self.negative = as_batch(encoded[:2]), encoded[2], encoded[3]
         self.together = as_batch(encoded[:3])

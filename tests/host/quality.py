@@ -1,4 +1,4 @@
-"""The shipped story's subject, drawn with a bank and without. Run as a script by workshop/within.py; it prints JSON.
+"""The shipped story's subject, drawn with a bank and without. Run as a script by development/within.py; it prints JSON.
 
 No LoRA: "a blue plush" names a colour, and without a bank every panel shows another animal of that colour.
 """
@@ -7,9 +7,9 @@ import json
 
 import torch
 
-from storybooth.benchmarks.quality import SCRIPT, judged
-from storybooth.benchmarks.studio import BankSettings, Studio
-from storybooth.mini.eye import CODE, load_eye
+from storybooth.development.benchmarks.quality import SCRIPT, judged
+from storybooth.development.benchmarks.studio import BankSettings, Studio
+from storybooth.development.mini.eye import CODE, load_eye
 
 WORDS, STORIES = "a blue sks plush", 6
 BANKS = {"without": None, "with": BankSettings()}

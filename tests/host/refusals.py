@@ -1,6 +1,6 @@
 """What the nodes say to models, text, VAEs and banks that do not belong to one another, measured from within.
 
-Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON: case to message.
+Run as a script by development/within.py, with a FOLDER to write into; it prints JSON: case to message.
 """
 
 import json
@@ -15,15 +15,15 @@ import folder_paths
 import torch
 from comfy_api.latest import _io
 
-from storybooth.nodes import mini_network
-from storybooth.nodes.comic_page import ComicPage
-from storybooth.nodes.consistent_attention import ConsistentAttention
-from storybooth.nodes.identity_bank_files import SaveIdentityBank
-from storybooth.nodes.identity_bank_writer import IdentityBankWriter
-from storybooth.nodes.lora_trainer import LoraTrainer
-from storybooth.nodes.panel_sampler import PanelSampler
+from storybooth.nodes.comic.page import ComicPage
+from storybooth.nodes.comic.panel_sampler import PanelSampler
+from storybooth.nodes.comic.storyboard import Storyboard
+from storybooth.nodes.consistency.bank_files import SaveIdentityBank
+from storybooth.nodes.consistency.patch import ConsistentAttention
+from storybooth.nodes.consistency.writer import IdentityBankWriter
+from storybooth.nodes.mini import network as mini
 from storybooth.nodes.sockets import TrainingOptions
-from storybooth.nodes.storyboard import Storyboard
+from storybooth.nodes.training.trainer import LoraTrainer
 
 (FOLDER,) = sys.argv[1:]
 CPU = torch.device("cpu")
@@ -48,14 +48,14 @@ def inputs_of(node, sources) -> dict:
 
 def other_model(family, changes) -> comfy.model_patcher.ModelPatcher:
     """A MODEL of another kind: ComfyUI's class for it, without memory for its weights."""
-    config = family({**mini_network.UNET, **changes})
+    config = family({**mini.UNET, **changes})
     config.set_inference_dtype(torch.float32, None)
     return comfy.model_patcher.ModelPatcher(config.get_model({}, device="meta"), CPU, CPU)
 
 
 def reseeded() -> comfy.model_patcher.ModelPatcher:
     """Mini with other weights."""
-    model = mini_network.load_model()
+    model = mini.load_model()
     model.model.diffusion_model.input_blocks[0][0].weight.data.mul_(1.5)
     return model
 
@@ -67,7 +67,7 @@ def small_vae(channels) -> comfy.sd.VAE:
 
 
 def nan_vae() -> comfy.sd.VAE:
-    vae = mini_network.load_vae()
+    vae = mini.load_vae()
     vae.first_stage_model.decoder.conv_in.weight.data.fill_(float("nan"))
     return vae
 
@@ -75,7 +75,7 @@ def nan_vae() -> comfy.sd.VAE:
 @torch.inference_mode()
 def measure() -> dict[str, str]:
     models = comfy.supported_models
-    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    model, clip, vae = mini.load_model(), mini.load_clip(), mini.load_vae()
     (storyboard,) = Storyboard.execute(clip, "[id] a ball\n[id] a cat", "a ball", "none", "").args
     sources = {"model": model, "clip": clip, "vae": vae, "storyboard": storyboard}
     bank, _ = IdentityBankWriter.execute(**inputs_of(IdentityBankWriter, sources)).args
@@ -115,7 +115,7 @@ def measure() -> dict[str, str]:
         for node in (LoraTrainer, IdentityBankWriter, ConsistentAttention, PanelSampler):
             result[f"{name} in {node.__name__}"] = says(node, model=other_model(*family))
 
-    wider = other_model(models.SDXL, {"context_dim": mini_network.UNET["context_dim"] + 8})
+    wider = other_model(models.SDXL, {"context_dim": mini.UNET["context_dim"] + 8})
     for node in (IdentityBankWriter, PanelSampler):
         result[f"text in {node.__name__}"] = says(node, model=wider)
     for node in (LoraTrainer, PanelSampler):

@@ -1,6 +1,6 @@
 """Samplers and schedulers, each reading a bank: which of its steps at which evaluation, and how much that changes.
 
-Run as a script by workshop/within.py; it prints JSON.
+Run as a script by development/within.py; it prints JSON.
 """
 
 import json
@@ -10,7 +10,7 @@ import comfy.samplers
 import torch
 
 from storybooth.consistency.reader import BankReader
-from storybooth.nodes.patching import with_phase
+from storybooth.nodes.consistency.patching import with_phase
 from storybooth.tests.host import parity
 from storybooth.tests.host.parity import ALWAYS, SOME, Scene, relative
 

@@ -1,6 +1,6 @@
 """Samples in ComfyUI's own process: by TAESD, and one that does not fit into memory.
 
-Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
+Run as a script by development/within.py, with a FOLDER to write into; it prints JSON.
 """
 
 import json
@@ -16,14 +16,15 @@ from comfy.cli_args import LatentPreviewMethod, args
 from comfy.taesd.taesd import TAESD
 from PIL import Image
 
-from storybooth.nodes import mini_network
-from storybooth.nodes.trainer_inputs import encode_examples, encode_text, normal
-from storybooth.nodes.trainer_samples import Samples
-from storybooth.nodes.trainer_weights import training_unet
-from storybooth.nodes.training_view import TrainingView
-from storybooth.training.loop import Trainer
-from storybooth.training.lora import add_lora
-from storybooth.training.sampling import fit_rgb
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.training.inputs import encode_photos, encode_text
+from storybooth.nodes.training.learning import training_mode
+from storybooth.nodes.training.samples import Samples
+from storybooth.nodes.training.view import TrainingView
+from storybooth.nodes.training.weights import training_unet
+from storybooth.training.examples import Photos
+from storybooth.training.run import make_trainer
+from storybooth.training.sample_pictures import fit_rgb
 from storybooth.training.settings import Settings
 
 (FOLDER,) = sys.argv[1:]
@@ -37,18 +38,15 @@ def limit(size: int) -> None:
 
 @torch.inference_mode()
 def measure() -> dict:
-    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    model, clip, vae = mini.load_model(), mini.load_clip(), mini.load_vae()
     images = list(torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(1)))
     prompt = encode_text(clip, "a plush", model)
-    examples = encode_examples(model, clip, vae, images, ["a plush"] * 2, SETTINGS, lambda index: None)
+    examples = encode_photos(model, clip, vae, Photos(images, ["a plush"] * 2), SETTINGS)
     view = TrainingView("1", "toy", SETTINGS.steps, torch.device("cpu"))
-    with torch.inference_mode(False), torch.enable_grad():
-        examples = [normal(example) for example in examples]
-        unet = training_unet(model, torch.float32)
-        add_lora(unet, SETTINGS)
-        trainer = Trainer(unet, examples, SETTINGS, torch.device("cpu"))
+    with training_mode():
+        trainer = make_trainer(training_unet(model, torch.float32), examples, SETTINGS, torch.device("cpu"))
         trainer.advance()
-        samples = Samples(1, trainer, prompt, fit_rgb(images, examples), model, view)
+        samples = Samples(1, trainer, prompt, fit_rgb(images, examples.own), model, view)
 
         samples.after(1)
         decoder = TAESD().taesd_decoder.state_dict()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.parametrize("comfyui_folder", [host.NEWEST], indirect=T
 
 def benchmark(comfyui_folder, name, *arguments):
     """Run a benchmark; return what it printed."""
-    within, script = ROOT / "workshop" / "within.py", ROOT / "benchmarks" / f"{name}.py"
+    within, script = ROOT / "development" / "within.py", ROOT / "development" / "benchmarks" / f"{name}.py"
     command = [sys.executable, within, comfyui_folder, script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -1,11 +1,11 @@
 """What a bank is for, on pictures that Mini draws: one subject throughout the story, in the places that it names.
 
-See quality.py; benchmarks/quality.py measures the same at length.
+See quality.py; development/benchmarks/quality.py measures the same at length.
 """
 
 import pytest
 
-from storybooth.mini.measures import difference
+from storybooth.development.mini.measures import difference
 from storybooth.workshop.host import NEWEST
 
 # Both releases draw the same pixels (test_mini.py): one of them is enough.

@@ -1,6 +1,6 @@
 """What the trainer does with ComfyUI's own objects, measured from within.
 
-Run as a script by workshop/within.py, with a FOLDER to write into; it prints JSON.
+Run as a script by development/within.py, with a FOLDER to write into; it prints JSON.
 """
 
 import gc
@@ -20,13 +20,13 @@ from comfy.cli_args import args
 from comfy_api.latest import _io
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 
-from storybooth.nodes import mini_network
-from storybooth.nodes.lora_trainer import LoraTrainer
-from storybooth.nodes.trainer_inputs import encode_examples, normal, weights_fingerprint
-from storybooth.nodes.trainer_weights import training_unet
-from storybooth.training.loop import Trainer
-from storybooth.training.lora import add_lora
-from storybooth.training.run import train_lora
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.training.inputs import encode_photos, weights_fingerprint
+from storybooth.nodes.training.learning import training_mode
+from storybooth.nodes.training.trainer import LoraTrainer
+from storybooth.nodes.training.weights import training_unet
+from storybooth.training.examples import Photos
+from storybooth.training.run import make_trainer, train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Settings
 
@@ -45,8 +45,8 @@ class Conditions:
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(3)
         self.latent = torch.randn(1, 4, 8, 12, generator=generator)
-        self.text = torch.randn(1, 77, mini_network.UNET["context_dim"], generator=generator)
-        self.pooled = torch.randn(1, mini_network.CLIP_G["hidden_size"], generator=generator)
+        self.text = torch.randn(1, 77, mini.UNET["context_dim"], generator=generator)
+        self.pooled = torch.randn(1, mini.CLIP_G["hidden_size"], generator=generator)
         self.time_ids = torch.tensor([[64.0, 96, 0, 0, 64, 96]])
         self.t = torch.tensor([321])
 
@@ -88,15 +88,13 @@ def borrow(model: comfy.model_patcher.ModelPatcher) -> UNet2DConditionModel:
 def train(model, clip, vae, images, name):
     """Train as the node does, in ComfyUI's inference mode, and return the UNet and the LoRA."""
     path = Path(FOLDER, f"{name}.safetensors")
-    captions = ["a blue sks plush"] * len(images)
-    examples = encode_examples(model, clip, vae, images, captions, SETTINGS, lambda index: None)
-    with torch.inference_mode(False), torch.enable_grad():
-        unet = training_unet(model, torch.float32)
-        examples = [normal(example) for example in examples]
-        add_lora(unet, SETTINGS)
+    photos = Photos(images, ["a blue sks plush"] * len(images))
+    examples = encode_photos(model, clip, vae, photos, SETTINGS)
+    with training_mode():
+        trainer = make_trainer(training_unet(model, torch.float32), examples, SETTINGS, CPU)
         files = RunFiles(path, Path(FOLDER, "states", name), SETTINGS.recipe())
-        trained = train_lora(Trainer(unet, examples, SETTINGS, CPU), files, 50, lambda step, loss, trouble: None)
-    return unet, trained, path
+        trained = train_lora(trainer, files, 50, lambda step, loss, trouble: None)
+    return trainer.unet, trained, path
 
 
 def apply(model, tensors):
@@ -117,7 +115,7 @@ class Warnings(logging.Handler):
 
 def refused(**replaced) -> str:
     """The message with which the node refuses its inputs."""
-    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    model, clip, vae = mini.load_model(), mini.load_clip(), mini.load_vae()
     inputs = {"model": model, "clip": clip, "vae": vae, "instance_prompt": "x", "precision": "fp32"}
     inputs |= {"gradient_checkpointing": False, "checkpoint_every": 50, "lora_name": "refused", "steps": 1}
     inputs |= {"resolution": 64, **replaced}
@@ -131,13 +129,13 @@ def refused(**replaced) -> str:
 
 def other_model(family, changes, weights=None) -> comfy.model_patcher.ModelPatcher:
     """A MODEL of another kind: ComfyUI's class for it, without memory for its weights."""
-    config = family({**mini_network.UNET, **changes})
+    config = family({**mini.UNET, **changes})
     config.set_inference_dtype(torch.float32, None)
     return comfy.model_patcher.ModelPatcher(config.get_model(weights or {}, device="meta"), CPU, CPU)
 
 
 def nan_vae() -> comfy.sd.VAE:
-    vae = mini_network.load_vae()
+    vae = mini.load_vae()
     vae.first_stage_model.encoder.conv_in.weight.data.fill_(float("nan"))
     return vae
 
@@ -152,7 +150,7 @@ def alive() -> tuple[int, int]:
 
 def left_behind() -> dict:
     """What one more run of the node leaves in memory: a finished one, one that was cancelled, one that failed."""
-    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    model, clip, vae = mini.load_model(), mini.load_clip(), mini.load_vae()
     images = [torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))]
 
     def run(name: str, **changes) -> list[int]:
@@ -184,7 +182,7 @@ def left_behind() -> dict:
 @torch.inference_mode()
 def measure() -> dict:
     at = Conditions()
-    model, clip, vae = mini_network.load_model(), mini_network.load_clip(), mini_network.load_vae()
+    model, clip, vae = mini.load_model(), mini.load_clip(), mini.load_vae()
     assert next(model.model.diffusion_model.parameters()).is_inference()
     images = torch.randint(256, (3, 64, 96, 3), generator=torch.Generator().manual_seed(1)) / 255
     result = {}
@@ -195,7 +193,7 @@ def measure() -> dict:
         "shared": shared(plain, model),
     }
 
-    (example,) = encode_examples(model, clip, vae, images[:1], ["a plush"], SETTINGS, lambda index: None)
+    (example,) = encode_photos(model, clip, vae, Photos(images[:1], ["a plush"]), SETTINGS).own
     text, pooled = clip.encode_from_tokens(clip.tokenize("a plush"), return_pooled=True)
     pixels = images[0][None, :, 16:80]
     mode = vae.encode(pixels)[0] * model.model.latent_format.scale_factor
@@ -236,13 +234,13 @@ def measure() -> dict:
     again = apply(model, comfy.utils.load_torch_file(str(path), safe_load=True))
     result["fingerprints"] = {
         "same LoRA, loaded again": weights_fingerprint(again) == weights_fingerprint(patched),
-        "fresh copy of the model": weights_fingerprint(mini_network.load_model()) == weights_fingerprint(model),
+        "fresh copy of the model": weights_fingerprint(mini.load_model()) == weights_fingerprint(model),
         "with and without LoRA": weights_fingerprint(model) == weights_fingerprint(patched),
         "another LoRA": weights_fingerprint(twice) == weights_fingerprint(patched),
     }
 
     args.fp8_e4m3fn_unet = True
-    fp8 = mini_network.load_model()
+    fp8 = mini.load_model()
     args.fp8_e4m3fn_unet = False
     kept = borrow(fp8)
     result["fp8"] = {

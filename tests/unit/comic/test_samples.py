@@ -1,4 +1,4 @@
-"""The sample photos: as many and as small as promised, and what `samples/draw.py` draws."""
+"""The sample photos: as many and as small as promised, and what `development/sample_photos/draw.py` draws."""
 
 import json
 import subprocess
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SAMPLES = Path(__file__).resolve().parents[3] / "samples"
+ROOT = Path(__file__).resolve().parents[3]
+SAMPLES = ROOT / "assets" / "samples"
 SUBJECTS = {"blue_plush": "a blue sks plush", "red_robot": "a red sks robot"}
 
 
@@ -27,9 +28,8 @@ def test_ten_small_square_photos_with_captions(name):
 
 
 def test_they_can_be_drawn_anew(tmp_path):
-    subprocess.run(
-        [sys.executable, SAMPLES / "draw.py", "--size", "32", "--output", tmp_path], check=True, capture_output=True
-    )
+    draw = ROOT / "development" / "sample_photos" / "draw.py"
+    subprocess.run([sys.executable, draw, "--size", "32", "--output", tmp_path], check=True, capture_output=True)
     shipped = [photo for name in SUBJECTS for photo in sorted((SAMPLES / name).glob("*.jpg"))]
     anew = [colours(tmp_path / photo.relative_to(SAMPLES)) for photo in shipped]
     for index, photo in enumerate(shipped):

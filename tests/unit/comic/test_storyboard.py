@@ -5,8 +5,9 @@ import random
 import pytest
 
 from storybooth.comic.stories import NUPJUKI
-from storybooth.comic.storyboard import MAX_CHARACTERS, MAX_SEED, Panel, parse
+from storybooth.comic.storyboard import MAX_SEED, Panel, parse
 from storybooth.comic.styles import NEGATIVE, STYLES, apply_style
+from storybooth.texts import MAX_CHARACTERS
 
 CAT = "a grey cat"
 

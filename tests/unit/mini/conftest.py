@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from storybooth.mini import parts, places, subjects, world
+from storybooth.development.mini import parts, places, subjects, world
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from storybooth.mini import held_out, measures
-from storybooth.mini.eye import PLACE_NAMES, load_eye
-from storybooth.mini.measures import Interval
+from storybooth.development.mini import held_out, measures
+from storybooth.development.mini.eye import PLACE_NAMES, load_eye
+from storybooth.development.mini.measures import Interval
 
 
 @pytest.fixture(scope="module")

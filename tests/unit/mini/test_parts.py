@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from storybooth.mini import parts
+from storybooth.development.mini import parts
 
 
 def archive(path, names):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import torch
 
-from storybooth.mini import held_out, pictures, strangers, subjects, train_eye, world
+from storybooth.development.mini import held_out, pictures, strangers, subjects, train_eye, world
 
 
 def test_strangers_are_neither_the_worlds_nor_held_out(emoji):

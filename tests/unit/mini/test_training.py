@@ -10,10 +10,10 @@ import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 
-from storybooth.mini import export, pictures, train_unet, train_vae
-from storybooth.mini.course import Course, generator, learning_rate, mean_weights
-from storybooth.mini.text import LENGTH, WIDTH, Tokenizer
-from storybooth.mini.world import RESOLUTION
+from storybooth.development.mini import export, pictures, train_unet, train_vae
+from storybooth.development.mini.course import Course, generator, learning_rate, mean_weights
+from storybooth.development.mini.text import LENGTH, WIDTH, Tokenizer
+from storybooth.development.mini.world import RESOLUTION
 
 WORDS = ("a</w>", "blue</w>", "plush</w>", "forest</w>", "in</w>", ",</w>")
 

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from storybooth.mini import captions, pictures, subjects, world
-from storybooth.mini.places import PLACES
+from storybooth.development.mini import captions, pictures, subjects, world
+from storybooth.development.mini.places import PLACES
 
 
 def scenes(count=4000):

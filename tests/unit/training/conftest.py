@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from storybooth.training.examples import Example
 from storybooth.training.lora import add_lora
-from storybooth.training.loss import Example
 from storybooth.training.settings import Settings
 from storybooth.training.unet import UNet2DConditionModel, build_unet, diffusers_config
 

@@ -14,16 +14,18 @@ import safetensors
 import torch
 from PIL import Image
 
+from storybooth.pixels import to_tensor
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.tests.unit.training.small_sdxl import save_pipeline
-from storybooth.training.checkpoint import open_checkpoint
+from storybooth.training.arguments import read_job, settings_of
 from storybooth.training.command_line import Stop, run
-from storybooth.training.encoders import Encoders
-from storybooth.training.images import open_photo, to_tensor
-from storybooth.training.job import read_job, settings_of
-from storybooth.training.loop import Trainer
-from storybooth.training.lora import add_lora, lora_state_dict
+from storybooth.training.examples import Photos
+from storybooth.training.images import open_photo
+from storybooth.training.lora import lora_state_dict
 from storybooth.training.loss import NoiseLoss
+from storybooth.training.run import make_trainer
+from storybooth.training.sdxl_encoders import Encoders
+from storybooth.training.sdxl_files import open_checkpoint
 from storybooth.training.settings import Options, Settings
 from storybooth.workshop import ROOT
 
@@ -73,8 +75,7 @@ def test_one_process_is_the_engine_and_its_files(folder, sdxl):
     captions = [file.with_suffix(".txt").read_text() for file in files]
     settings = Settings(**SETTINGS)
     unet = open_checkpoint(sdxl).unet(torch.float32)
-    add_lora(unet, settings)
-    trainer = Trainer(unet, list(encoders_of(sdxl).examples(photos, captions, settings)), settings, CPU)
+    trainer = make_trainer(unet, encoders_of(sdxl).examples(Photos(photos, captions), settings), settings, CPU)
     losses = [trainer.advance() for _ in range(settings.steps)]
     expected = lora_state_dict(unet)
     assert trained.keys() == expected.keys()
@@ -224,7 +225,7 @@ def test_a_caption_of_many_tokens_is_read_in_windows_as_comfyui_does(sdxl):
 def test_such_a_caption_trains_beside_short_ones(sdxl):
     encoders = encoders_of(sdxl)
     settings = Settings(resolution=64, batch_size=2)
-    examples = list(encoders.examples([torch.rand(64, 64, 3)] * 2, ["a toy", "a " * 100], settings))
+    examples = encoders.examples(Photos([torch.rand(64, 64, 3)] * 2, ["a toy", "a " * 100]), settings).own
     loss = NoiseLoss(open_checkpoint(sdxl).unet(torch.float32), settings, CPU)
     assert loss(examples, "uniform", __import__("numpy").random.default_rng(0)).isfinite()
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from storybooth.training.images import open_photo, prepare, to_pil, to_tensor
+from storybooth.pixels import to_pil, to_tensor
+from storybooth.training.images import open_photo, prepare
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 

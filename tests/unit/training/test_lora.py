@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from storybooth.tests.unit.training.conftest import CONFIG, SELF_ATTENTION_LAYERS
 from storybooth.training.lora import add_lora, lora_parameters, lora_state_dict
-from storybooth.training.low_rank import LowRankLinear
+from storybooth.training.lora_layer import LowRankLinear
 from storybooth.training.settings import Options, Settings
 from storybooth.training.unet import alias, build_unet, diffusers_config
 

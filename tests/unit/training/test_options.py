@@ -11,13 +11,13 @@ from diffusers import DDPMScheduler
 
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.training.batches import companions, generator, step_batches
-from storybooth.training.encoding import encode_image
+from storybooth.training.examples import encode_image
 from storybooth.training.images import bucket_for
-from storybooth.training.loop import Trainer
 from storybooth.training.loss import NoiseLoss
 from storybooth.training.optimizers import learning_rate_factor, make_optimizer
 from storybooth.training.settings import Options, Settings
 from storybooth.training.timesteps import sample
+from storybooth.training.trainer import Trainer
 
 QUICK = Settings(steps=3, gradient_accumulation=1, resolution=64, learning_rate=1e-2)
 

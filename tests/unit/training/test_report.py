@@ -8,11 +8,11 @@ import pytest
 
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.training.curve import outline, smooth, top
-from storybooth.training.loop import Trainer
 from storybooth.training.plotting import FILL, INK, PAPER, STRONG, Plot, side_by_side
 from storybooth.training.report import describe, draw_losses, draw_report, draw_timesteps, drawn_timesteps
 from storybooth.training.settings import Options, Settings
 from storybooth.training.timesteps import DISTRIBUTIONS, cumulative, density, sample
+from storybooth.training.trainer import Trainer
 
 BARS = 10_000
 """Pixels in the colour of bars, if there are any: the soft edge of a line has that colour, too."""

@@ -13,12 +13,12 @@ import torch
 from storybooth.fingerprint import fingerprint
 from storybooth.tests.deletions import watched
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
-from storybooth.training.loop import Trainer
 from storybooth.training.lora import add_lora
-from storybooth.training.loss import DTYPES
+from storybooth.training.precision import DTYPES
 from storybooth.training.run import train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Options, Settings
+from storybooth.training.trainer import Trainer
 from storybooth.training.unet import build_unet
 
 SETTINGS = Settings(steps=5, gradient_accumulation=1, resolution=64, learning_rate=1e-2)

@@ -1,0 +1,345 @@
+"""What LoRA and bank do to identity, measured on StoryBooth Mini with subjects that it never saw.
+
+Run it with `python dev.py benchmark quality`; stopped, it goes on where it was. Every subject's story is drawn with
+every seed in every setting, then an eye that was trained on Mini's world (`development/mini/eye.py`) judges all
+pictures. Means have 95 % confidence intervals by the bootstrap over subjects × seeds; differences are paired, same
+subject and seed. With `--write docs/identity.md` the tables go to their place in that file.
+"""
+
+import argparse
+import hashlib
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from comfy.model_patcher import ModelPatcher
+from PIL import Image
+from safetensors.torch import load_file
+
+from storybooth.development.benchmarks.machine import keep
+from storybooth.development.benchmarks.studio import (
+    SAMPLING,
+    SCHEDULE,
+    STORYBOARD,
+    SUBJECTS,
+    TRAINING,
+    BankSettings,
+    Studio,
+    Subject,
+    squares,
+)
+from storybooth.development.mini.eye import load_eye
+from storybooth.development.mini.measures import (
+    Interval,
+    adherence,
+    consistency,
+    difference,
+    diversity,
+    fidelity,
+    interval,
+    look,
+)
+from storybooth.files import write_whole
+from storybooth.nodes.mini.network import WEIGHTS
+from storybooth.training.stable_safetensors import save_tensors
+from storybooth.workshop import DEV
+
+MEASURES = ("fidelity", "consistency", "adherence", "diversity")
+PANELS = {
+    "beach": "on a beach",
+    "snow": "in snowy mountains",
+    "sea": "under the sea",
+    "space": "in space",
+    "cafe": "in a vintage cafe",
+}
+"""Places of the panels, and how the script says them."""
+SCRIPT = "\n".join(
+    [
+        "[id] [hidden] {subject}, standing in a forest",
+        "[id] [hidden] {subject}, walking in a forest",
+        *(f"{{subject}} {phrase}" for phrase in PANELS.values()),
+    ]
+)
+KNOWN = ("a red cat plush", "a yellow dog plush", "a blue frog plush", "a pink pig plush", "a green robot")
+"""Subjects that Mini was trained on."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a story is drawn: timesteps of its LoRA's training, and its bank; None is without."""
+
+    lora: str | None = "log_normal"
+    bank: BankSettings | None = None
+    one_noise: bool = False
+    """Whether all panels start from one noise, as in the shipped workflows, or each from its own."""
+
+
+SETTINGS = {
+    "neither": Setting(None),
+    "LoRA alone": Setting(),
+    "bank alone": Setting(None, BankSettings()),
+    "LoRA and bank": Setting(bank=BankSettings()),
+    "LoRA of uniform timesteps": Setting("uniform"),
+    "strength 0.25": Setting(bank=BankSettings(0.25)),
+    "strength 0.75": Setting(bank=BankSettings(0.75)),
+    "strength 1": Setting(bank=BankSettings(1.0)),
+    "full bank": Setting(bank=BankSettings(storage="full")),
+    "fp8 bank": Setting(bank=BankSettings(dtype="fp8")),
+    "one noise, LoRA alone": Setting(one_noise=True),
+    "one noise, LoRA and bank": Setting(bank=BankSettings(), one_noise=True),
+}
+"""The first four, and what differs from them in one thing. Banks are compact, fp16 and of strength 0.5 where nothing
+else is said; at strength 0 one draws what the LoRA alone does, bit for bit (tests/host/parity.py)."""
+
+COMPARISONS = (
+    ("LoRA alone", "neither"),
+    ("bank alone", "neither"),
+    ("LoRA and bank", "neither"),
+    ("LoRA and bank", "LoRA alone"),
+    ("LoRA and bank", "bank alone"),
+    ("LoRA alone", "LoRA of uniform timesteps"),
+    ("strength 0.25", "LoRA and bank"),
+    ("strength 0.75", "LoRA and bank"),
+    ("strength 1", "LoRA and bank"),
+    ("full bank", "LoRA and bank"),
+    ("fp8 bank", "LoRA and bank"),
+    ("one noise, LoRA and bank", "one noise, LoRA alone"),
+)
+
+Values = dict[str, float]
+
+
+class Drawings:
+    """Pictures and LoRAs, each made once, in a folder of their own for these weights and settings."""
+
+    def __init__(self, folder: Path, seeds: int, loras: int) -> None:
+        digest = hashlib.sha256()
+        for name in ("unet", "text", "vae"):
+            digest.update((WEIGHTS / f"{name}.safetensors").read_bytes())
+        digest.update(repr((SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)).encode())
+        self._folder = folder / digest.hexdigest()[:12]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.seeds, self._loras = seeds, loras
+        self._studio: Studio | None = None
+
+    @property
+    def studio(self) -> Studio:
+        """Mini, loaded when something is to be drawn."""
+        if self._studio is None:
+            self._studio = Studio()
+        return self._studio
+
+    def story(self, subject: Subject, seed: int, name: str) -> torch.Tensor:
+        """The panels of a subject's story in the setting of this name."""
+        setting = SETTINGS[name]
+
+        def draw() -> torch.Tensor:
+            model = self._model(subject, setting.lora, seed % self._loras) if setting.lora else self.studio.model
+            return self.studio.draw(model, SCRIPT, subject.words, seed, setting.bank, setting.one_noise)
+
+        return self._kept(f"{subject.name}, {seed}, {name}", draw)
+
+    def known(self, seed: int, many: bool) -> torch.Tensor:
+        """Panels of a subject that Mini knows, or of another one in each panel."""
+        lines = [
+            f"{KNOWN[(seed + index) % len(KNOWN)] if many else KNOWN[seed % len(KNOWN)]} {phrase}"
+            for index, phrase in enumerate(PANELS.values())
+        ]
+        return self._kept(
+            f"known, {seed}, {'many' if many else 'one'}",
+            lambda: self.studio.draw(self.studio.model, "\n".join(lines), "", seed, None),
+        )
+
+    def through(self, subject: Subject) -> torch.Tensor:
+        """A subject's photos as they come out of the autoencoder."""
+        return self._kept(f"{subject.name}, photos", lambda: self.studio.through(subject.photos()[0]))
+
+    def _kept(self, name: str, draw: Any) -> torch.Tensor:
+        """Pictures (n, height, width, 3) from a file of this name, a row of squares, drawn where there is none."""
+        file = self._folder / f"{name}.png"
+        if not file.exists():
+            row = torch.cat(list(draw()), dim=1).mul(255).round().clamp(0, 255).byte()
+            write_whole(file, lambda temporary: Image.fromarray(row.cpu().numpy()).save(temporary, "PNG"))
+        row = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).float() / 255
+        return torch.stack(row.split(row.shape[0], dim=1))
+
+    def _model(self, subject: Subject, timesteps: str, seed: int) -> ModelPatcher:
+        file = self._folder / f"{subject.name}, {seed}, {timesteps}.safetensors"
+        if not file.exists():
+            settings = replace(TRAINING, timestep_sampling=timesteps, seed=seed)
+            save_tensors(file, self.studio.learn(subject, settings), {})
+        return self.studio.with_lora(load_file(file))
+
+
+def measure(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    """Draw and judge everything: one row for each setting, subject and seed."""
+    eye, rows, began = load_eye(), [], time.monotonic()
+    references = {subject.name: look(eye, squares(subject.photos()[0])).subjects for subject in subjects}
+    for seed, subject in itertools.product(range(drawings.seeds), subjects):
+        for name in SETTINGS:
+            panels = drawings.story(subject, seed, name)
+            values = judged(eye, panels, references[subject.name])
+            rows.append({"setting": name, "subject": subject.name, "seed": seed, **values})
+        print(f"{subject.name}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    return rows
+
+
+def judged(eye: torch.nn.Module, panels: torch.Tensor, references: torch.Tensor) -> Values:
+    """All measures of a story's panels."""
+    seen = look(eye, panels)
+    values = (
+        fidelity(seen.subjects, references),
+        consistency(seen.subjects),
+        adherence(seen.places, list(PANELS)),
+        diversity(panels),
+    )
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    """The measures where the answer is known, as rows of `case` and some of MEASURES."""
+    eye, rows = load_eye(), []
+    originals = {subject.name: squares(subject.photos()[0]) for subject in subjects}
+    original = {name: look(eye, pictures).subjects for name, pictures in originals.items()}
+    decoded = {subject.name: drawings.through(subject) for subject in subjects}
+    for how, photos in (("as they are", originals), ("through the autoencoder", decoded)):
+        seen = {name: look(eye, pictures).subjects for name, pictures in photos.items()}
+        for name, codes in seen.items():
+            one = photos[name][:1].expand(len(PANELS), -1, -1, -1)
+            alike = {"consistency": consistency(codes[:1].expand(len(PANELS), -1)), "diversity": diversity(one)}
+            rows.append(
+                {"case": f"copies of one photo, {how}", "fidelity": float(codes[0] @ original[name][0])} | alike
+            )
+            half = len(codes) // 2
+            rows.append(
+                {
+                    "case": f"other photos of the subject, {how}",
+                    "fidelity": fidelity(codes[half:], original[name][:half]),
+                    "consistency": consistency(codes),
+                    "diversity": diversity(photos[name]),
+                }
+            )
+            others = [other for other in seen if other != name]
+            rows += [
+                {"case": f"photos of another subject, {how}", "fidelity": fidelity(seen[other], original[name])}
+                for other in others
+            ]
+        for index in range(min(map(len, seen.values()))):
+            mixed = torch.stack([codes[index] for codes in seen.values()])
+            rows.append({"case": f"a photo of each subject, {how}", "consistency": consistency(mixed)})
+    for seed, many in itertools.product(range(drawings.seeds), (False, True)):
+        panels = drawings.known(seed, many)
+        seen = look(eye, panels)
+        rows.append(
+            {
+                "case": f"drawn by Mini: {'another subject in each panel' if many else 'one subject that it knows'}",
+                "consistency": consistency(seen.subjects),
+                "adherence": adherence(seen.places, list(PANELS)),
+                "diversity": diversity(panels),
+            }
+        )
+    return rows
+
+
+def by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows in groups of the same `key`, in their order."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return groups
+
+
+def summary(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Interval]]:
+    """The intervals of every group's measures."""
+    return {
+        name: {measure: interval([row[measure] for row in group]) for measure in MEASURES if measure in group[0]}
+        for name, group in by(rows, key).items()
+    }
+
+
+def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interval]]:
+    """The paired differences of COMPARISONS."""
+    groups = by(rows, "setting")  # each in the same order of subjects and seeds
+    return {
+        f"{first} − {second}": {
+            measure: difference([row[measure] for row in groups[first]], [row[measure] for row in groups[second]])
+            for measure in MEASURES
+        }
+        for first, second in COMPARISONS
+    }
+
+
+def table(title: str, content: Mapping[str, Mapping[str, Interval]], signed: bool = False) -> str:
+    """Intervals as Markdown. Where they are differences, those whose interval leaves out 0 are bold."""
+    lines = [f"| {title} | {' | '.join(MEASURES)} |", "|---|" + "--:|" * len(MEASURES)]
+    for name, values in content.items():
+        cells = [_cell(values[measure], signed) if measure in values else "" for measure in MEASURES]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(value: Interval, signed: bool) -> str:
+    form, digits = ("+.3f", 3) if signed else (".2f", 2)
+    mean, low, high = (format(round(number, digits) + 0.0, form) for number in (value.mean, value.low, value.high))
+    text = f"{mean} ({low} … {high})".replace("-", "−")
+    return f"**{text}**" if signed and value.excludes(0) else text
+
+
+def tables(rows: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]) -> str:
+    """All tables."""
+    return "\n\n".join(
+        [
+            table("setting", summary(rows, "setting")),
+            table("paired difference", differences(rows), signed=True),
+            table("where the answer is known", summary(cases, "case")),
+        ]
+    )
+
+
+MARKS = ("<!-- tables of development/benchmarks/quality.py -->", "<!-- end of tables -->")
+
+
+def put_in(file: Path, text: str) -> None:
+    """Put the tables between MARKS. Raises ValueError where the file lacks these."""
+    content = file.read_text(encoding="utf-8")
+    before, mark, rest = content.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (mark and end):
+        raise ValueError(f"{file} has no place for the tables: expected the lines {MARKS[0]} and {MARKS[1]}.")
+    write_whole(file, lambda path: path.write_text(f"{before}{mark}\n\n{text}\n\n{end}{after}", encoding="utf-8"))
+
+
+def main() -> None:
+    """Draw, judge, print the tables and keep the figures."""
+    parser = argparse.ArgumentParser(description="Identity, measured on StoryBooth Mini.")
+    parser.add_argument("--seeds", type=int, default=5, help="stories of each subject in each setting")
+    parser.add_argument("--loras", type=int, default=1, help="LoRAs of each subject; stories take them in turn")
+    parser.add_argument("--subjects", type=int, default=len(SUBJECTS), help="so many of the subjects")
+    parser.add_argument("--work", type=Path, default=DEV / "quality", help="folder for pictures and LoRAs")
+    parser.add_argument("--write", type=Path, help="a Markdown file with a place for the tables")
+    parser.add_argument("--output", type=Path, help="a JSON file for the figures")
+    arguments = parser.parse_args()
+    subjects = SUBJECTS[: arguments.subjects]
+    drawings = Drawings(arguments.work, arguments.seeds, arguments.loras)
+    with torch.inference_mode():
+        rows, cases = measure(drawings, subjects), known_cases(drawings, subjects)
+    text = tables(rows, cases)
+    print(f"\n{text}")
+    if arguments.write:
+        put_in(arguments.write, text)
+    made = {"seeds": arguments.seeds, "loras": arguments.loras, "training": asdict(TRAINING), "script": SCRIPT}
+    keep(
+        "quality",
+        torch.cuda.is_available(),
+        {**made, "rows": rows, "known": cases},
+        arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Mini's stories in this process, drawn by the pack's own nodes and trained by its own engine."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import comfy.sd
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from storybooth.consistency.bank import IdentityBank
+from storybooth.nodes.comic.storyboard import Storyboard
+from storybooth.nodes.consistency.patch import ConsistentAttention
+from storybooth.nodes.consistency.writer import IdentityBankWriter
+from storybooth.nodes.mini import network as mini
+from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample
+from storybooth.nodes.sockets import EncodedStoryboard
+from storybooth.nodes.training.inputs import encode_photos
+from storybooth.nodes.training.learning import training_mode
+from storybooth.nodes.training.weights import training_unet
+from storybooth.pixels import to_tensor
+from storybooth.training.examples import Photos
+from storybooth.training.lora import lora_state_dict
+from storybooth.training.photo_folder import read_subject
+from storybooth.training.run import make_trainer
+from storybooth.training.settings import Settings
+from storybooth.workshop import ROOT
+
+_STORY = {
+    node["class_type"]: node["inputs"]
+    for node in json.loads((ROOT / "workflows/api/nupjuki_story_mini.json").read_text("utf-8")).values()
+}
+"""Inputs of the nodes of Mini's shipped workflow, by their kind: what is measured is what users get."""
+
+
+def _of(node: str, *names: str) -> dict[str, Any]:
+    return {name: _STORY[node][name] for name in names}
+
+
+SIZE = 128
+"""Pixels of the pictures' sides, as Mini was trained on; its workflow draws larger ones."""
+SAMPLING = {"width": SIZE, "height": SIZE} | _of(
+    "StoryBoothIdentityBankWriter", "steps", "cfg", "sampler_name", "scheduler"
+)
+SCHEDULE = _of("StoryBoothIdentityBankWriter", "start_step", "switch_step", "early_probability", "late_probability")
+STORYBOARD = _of("StoryBoothStoryboard", "style", "negative")
+TRAINING = Settings(
+    **_of("StoryBoothLoraTrainer", *(f.name for f in fields(Settings) if f.name not in ("options", "precision"))),
+    precision="fp32",
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Somebody whom Mini does not know: a folder of photos with captions, and the words that those name it by."""
+
+    name: str
+    words: str
+    folder: Path
+
+    def photos(self) -> tuple[list[torch.Tensor], list[str]]:
+        """Photos (height, width, 3) from 0 to 1, and their captions."""
+        subject = read_subject(self.folder, self.words)
+        return [to_tensor(photo) for photo in subject.photos], subject.captions
+
+
+SUBJECTS = (
+    Subject("blue plush", "a blue sks plush", ROOT / "assets" / "samples" / "blue_plush"),
+    Subject("red robot", "a red sks robot", ROOT / "assets" / "samples" / "red_robot"),
+    Subject("hamster", "a sks plush", ROOT / "development" / "mini" / "held_out" / "hamster"),
+    Subject("purple koala", "a purple sks plush", ROOT / "development" / "mini" / "held_out" / "koala"),
+    Subject("green lion", "a green sks plush", ROOT / "development" / "mini" / "held_out" / "lion"),
+)
+"""None of them was in a picture that Mini was trained on."""
+
+
+@dataclass(frozen=True)
+class BankSettings:
+    """How a bank is written and read."""
+
+    strength: float = 0.5
+    storage: str = "compact"
+    dtype: str = "fp16"
+    schedule: Mapping[str, float] = field(default_factory=lambda: SCHEDULE)
+
+    def of_reader(self) -> dict[str, float]:
+        """The inputs of Consistent Self-Attention Patch."""
+        return {"strength_32": self.strength, "strength_64": self.strength, **self.schedule}
+
+
+def squares(photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
+    """The middle squares of photos (height, width, 3) as a batch (n, size, size, 3)."""
+    cut = []
+    for photo in photos:
+        height, width, _ = photo.shape
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = photo[top : top + side, left : left + side].permute(2, 0, 1)[None]
+        cut.append(torch.nn.functional.interpolate(square, (size, size), mode="bilinear", antialias=True))
+    return torch.cat(cut).permute(0, 2, 3, 1)
+
+
+class Studio:
+    """Mini, and what it draws. All methods want to be called under `torch.inference_mode()`, as nodes are."""
+
+    def __init__(self) -> None:
+        self.model, self.clip, self.vae = mini.load_model(), mini.load_clip(), mini.load_vae()
+        comfy.utils.set_progress_bar_enabled(False)
+
+    def learn(self, subject: Subject, settings: Settings = TRAINING) -> dict[str, torch.Tensor]:
+        """A LoRA of the subject."""
+        examples = encode_photos(self.model, self.clip, self.vae, Photos(*subject.photos()), settings)
+        with training_mode():
+            unet = training_unet(self.model, torch.float32)
+            trainer = make_trainer(unet, examples, settings, self.model.load_device)
+            while trainer.step < settings.steps:
+                trainer.advance()
+            return lora_state_dict(unet)
+
+    def with_lora(self, lora: dict[str, torch.Tensor]) -> ModelPatcher:
+        """Mini with this LoRA at strength 1."""
+        return comfy.sd.load_lora_for_models(self.model, None, lora, 1.0, 0.0)[0]
+
+    def through(self, photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
+        """Photos, cut to squares, as they come back from the autoencoder (n, size, size, 3)."""
+        return self.vae.decode(self.vae.encode(squares(photos, size))).clamp(0, 1)
+
+    def draw(
+        self,
+        model: ModelPatcher,
+        script: str,
+        words: str,
+        seed: int,
+        settings: BankSettings | None,
+        one_noise: bool = False,
+    ) -> torch.Tensor:
+        """The panels of a script (n, height, width, 3), with or without a bank, each from noise of its own or all from
+        one: Story Panel Sampler's seed modes increment and same."""
+        storyboard = self._storyboard(script, words)
+        if settings is not None:
+            bank = self._bank(model, storyboard, seed, settings)
+            model = _run(ConsistentAttention, model=model, bank=bank, **settings.of_reader())
+        shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
+        # As Story Panel Sampler does it, but all in one batch, which is several times faster. Panels of a full bank
+        # draw their tokens for themselves, and so one by one.
+        batches = [[index] for index in shown] if settings and settings.storage == "full" else [shown]
+        latents = [
+            self._latents(model, storyboard, indices, [seed + index * (not one_noise) for index in indices])
+            for indices in batches
+        ]
+        return self.vae.decode(torch.cat(latents))
+
+    def _storyboard(self, script: str, words: str) -> EncodedStoryboard:
+        return _run(Storyboard, clip=self.clip, script=script, subject=words, **STORYBOARD)
+
+    @staticmethod
+    def _bank(model: ModelPatcher, storyboard: EncodedStoryboard, seed: int, settings: BankSettings) -> IdentityBank:
+        kind = {"storage": settings.storage, "bank_dtype": settings.dtype}
+        inputs = {"model": model, "storyboard": storyboard, "seed": seed, **SAMPLING, **kind, **settings.of_reader()}
+        return _run(IdentityBankWriter, **inputs)
+
+    @staticmethod
+    def _latents(
+        model: ModelPatcher, storyboard: EncodedStoryboard, indices: list[int], seeds: list[int]
+    ) -> torch.Tensor:
+        noise = [noise_for(empty_latent(SIZE, SIZE), seed) for seed in seeds]
+        return sample(
+            model,
+            as_batch([storyboard.positive[index] for index in indices]),
+            storyboard.negative,
+            torch.cat(noise),
+            seeds[0],
+            *(SAMPLING[name] for name in ("steps", "cfg", "sampler_name", "scheduler")),
+            lambda *_: None,
+        )
+
+
+def _run(node: type, **inputs: Any) -> Any:
+    """The first output of one of the pack's nodes, as ComfyUI would call it."""
+    return node.PREPARE_CLASS_CLONE(None).execute(**inputs).args[0]

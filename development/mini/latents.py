@@ -1,0 +1,61 @@
+"""All pictures as latents, with their captions as tokens.
+
+    python -m development.mini.latents --work FOLDER --tokenizer FOLDER
+
+Latents are brought to mean 0 and deviation 1 in each channel, where SDXL's noise schedule expects them; `export` moves
+the same shift and scale into the autoencoder itself.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from .course import mean_weights, write
+from .pictures import shards
+from .text import Tokenizer
+from .train_vae import build, to_tensor
+
+
+def load_vae(work: Path) -> AutoencoderKL:
+    """The autoencoder as trained so far, with the finished decoder if there is one."""
+    vae = build()
+    weights = mean_weights(work / "vae.safetensors")
+    if (work / "decoder.safetensors").exists():
+        weights |= mean_weights(work / "decoder.safetensors")
+    vae.load_state_dict(weights)
+    return vae.eval()
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
+    """Latents (n, 4, height / 8, width / 8) of n pictures."""
+    with torch.autocast("cpu", torch.bfloat16):
+        batches = [pictures[i : i + 50] for i in range(0, len(pictures), 50)]
+        return torch.cat([vae.encode(to_tensor(batch)).latent_dist.mode().float() for batch in batches])
+
+
+def main() -> None:
+    """Encode every shard of the world."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="such as ComfyUI's comfy/sd1_tokenizer")
+    arguments = parser.parse_args()
+    vae, tokenizer = load_vae(arguments.work), Tokenizer(arguments.tokenizer)
+    latents, tokens = [], []
+    for pictures, captions in shards(arguments.work / "pictures", "world"):
+        latents.append(encode(vae, np.asarray(pictures)).contiguous())
+        tokens.append(tokenizer(captions))
+        print(f"{sum(map(len, latents))} latents", flush=True)
+    everything = torch.cat(latents)
+    mean, std = everything.mean((0, 2, 3)), everything.std((0, 2, 3))
+    normal = (everything - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    file = arguments.work / "latents.safetensors"
+    columns = {name: torch.cat([entry[name] for entry in tokens]).to(torch.int32) for name in ("l", "g")}
+    write(file, {"latents": normal.half(), "mean": mean, "std": std, **columns})
+
+
+if __name__ == "__main__":
+    main()

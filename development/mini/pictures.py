@@ -1,0 +1,87 @@
+"""Pictures of the world in shards on disk.
+
+    python -m development.mini.pictures --work FOLDER --kind world --count 24000
+
+What was painted stays: ask for more, and only more is painted.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from . import world
+from .painting import SIZE, stamp
+from .parts import Parts, fetch
+from .places import PLACES
+from .strangers import held_out_pictures, stranger_pictures, things
+
+
+def any_things(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
+    """A place with two to four things of any kind, for the autoencoder, which must know more than the world."""
+    draw = np.random.default_rng((seed, index))
+    names = things(parts)
+    canvas = Image.new("RGB", (SIZE, SIZE))
+    place = PLACES[draw.integers(len(PLACES))]
+    place.paint(draw, parts, canvas, place.time)
+    for name in draw.choice(names, draw.integers(2, 5)):
+        x, y = draw.uniform(40, SIZE - 40), draw.uniform(110, SIZE + 20)
+        stamp(canvas, parts.get(str(name)), x, y, draw.uniform(70, 180))
+    return canvas.resize((world.RESOLUTION, world.RESOLUTION), Image.Resampling.HAMMING), ""
+
+
+def world_pictures(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
+    """A picture of the world and its caption."""
+    picture, caption, _ = world.sample(seed, index, parts)
+    return picture, caption
+
+
+Kind = Callable[[int, int, Parts], tuple[Image.Image, str]]
+KINDS: dict[str, Kind] = {
+    "world": world_pictures,
+    "things": any_things,
+    "strangers": stranger_pictures,
+    "held_out": held_out_pictures,
+}
+
+
+def paint_shards(folder: Path, kind: str, seed: int, count: int, parts: Parts, shard: int = 500) -> Iterator[Path]:
+    """Paint `count` pictures into files of `shard` in `folder`, skipping those that are there, and yield each file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, count, shard):
+        file = folder / f"{kind}-{seed}-{start:06}.npy"
+        if not file.exists():
+            pairs = [KINDS[kind](seed, start + i, parts) for i in range(shard)]
+            file.with_suffix(".json").write_text(json.dumps([caption for _, caption in pairs]), encoding="utf-8")
+            temporary = file.with_name(f"painting-{os.getpid()}.npy.part")
+            with temporary.open("wb") as stream:
+                np.save(stream, np.stack([np.asarray(picture) for picture, _ in pairs]))
+            temporary.replace(file)
+        yield file
+
+
+def shards(folder: Path, kind: str) -> list[tuple[np.ndarray, list[str]]]:
+    """All shards of a kind: pictures (n, height, width, 3) as uint8, mapped from disk, and captions."""
+    files = sorted(folder.glob(f"{kind}-*.npy"))
+    return [(np.load(file, mmap_mode="r"), json.loads(file.with_suffix(".json").read_text("utf-8"))) for file in files]
+
+
+def main() -> None:
+    """Paint until there are enough."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for parts, pictures and checkpoints")
+    parser.add_argument("--kind", choices=sorted(KINDS), default="world")
+    parser.add_argument("--count", type=int, default=24000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    parts = fetch(arguments.work / "parts")
+    for file in paint_shards(arguments.work / "pictures", arguments.kind, arguments.seed, arguments.count, parts):
+        print(file, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""From a script to a page.
+
+- `storyboard`: Storyboard; `panel_sampler`: Story Panel Sampler; `page`: Comic Page.
+- `panel_drawing`: the panels, each drawn once; `panel_strip`: what the canvas shows of them meanwhile.
+"""

@@ -1,0 +1,6 @@
+"""Consistent self-attention on a ComfyUI MODEL: the nodes that write an identity bank, and those that read it.
+
+- `writer`: Identity Bank Writer; `patch`: Consistent Self-Attention Patch; `hook`: Identity Bank Hook.
+- `bank_files`: Save Identity Bank and Load Identity Bank; `previews`: their pictures.
+- `patching`: the attention of a MODEL, patched; `guidance`: which half of a call stands for which prompt.
+"""

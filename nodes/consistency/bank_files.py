@@ -1,0 +1,122 @@
+"""Save Identity Bank and Load Identity Bank: a bank as one safetensors file in models/identity_banks."""
+
+from pathlib import Path
+from textwrap import shorten
+
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ...consistency import bank_file
+from ...consistency.bank import IdentityBank
+from ...files import file_name, prepare_folder
+from ..canvas import show_text
+from ..checks import require_kind
+from ..folders import IDENTITY_BANKS
+from ..sockets import IdentityBankSocket
+from .previews import shown
+
+
+class SaveIdentityBank(io.ComfyNode):
+    """Writes a bank for later, so that new panels can be drawn another day without writing it again."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothSaveIdentityBank",
+            display_name="Save Identity Bank",
+            category="StoryBooth",
+            description="Saves a bank in models/identity_banks. Nothing that is there already is replaced.",
+            inputs=[
+                IdentityBankSocket.Input("bank", display_name="bank", tooltip="From Identity Bank Writer."),
+                io.String.Input(
+                    "name",
+                    display_name="name",
+                    default="my_character",
+                    tooltip="Name of the file, with folders if you like: comics/my_character.",
+                ),
+            ],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, bank: IdentityBank, name: str) -> io.NodeOutput:
+        require_kind("bank", bank, IdentityBank, "Identity Bank Writer")
+        path = Path(folder_paths.get_folder_paths(IDENTITY_BANKS)[0], file_name(name, "name"))
+        if not path.exists():
+            prepare_folder(path.parent)
+            bank_file.save(bank, path)
+            text = f"Saved {path}"
+        elif _holds(path, bank):
+            text = f"Saved before: {path}"
+        else:
+            raise FileExistsError(
+                f"name: {name} exists already and holds something else. Choose another name, or delete {path}."
+            )
+        show_text(text, cls.hidden.unique_id)
+        return io.NodeOutput(ui=shown(bank))
+
+
+def _holds(path: Path, bank: IdentityBank) -> bool:
+    """Whether a file is a bank of the same recipe that shows the same identity images."""
+    try:
+        saved = bank_file.load(path)
+    except ValueError:  # damaged, or no bank at all
+        return False
+    return saved.recipe == bank.recipe and torch.equal(saved.latents, bank.latents)
+
+
+class LoadIdentityBank(io.ComfyNode):
+    """Opens a saved bank."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothLoadIdentityBank",
+            display_name="Load Identity Bank",
+            category="StoryBooth",
+            description="Opens a bank that Save Identity Bank wrote. It fits the model and LoRA that wrote it.",
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    display_name="name",
+                    options=folder_paths.get_filename_list(IDENTITY_BANKS),
+                    tooltip="A file in models/identity_banks.",
+                ),
+            ],
+            outputs=[
+                IdentityBankSocket.Output(
+                    "bank", display_name="bank", tooltip="For Consistent Self-Attention Patch and Story Panel Sampler."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, name: str) -> io.NodeOutput:
+        bank = bank_file.load(_path_of(name))
+        return io.NodeOutput(bank, ui=shown(bank))
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        """Answer for a file that is not there, before anything runs: ComfyUI would not say what to do."""
+        try:
+            return name is None or bool(_path_of(name))  # None: it comes from another node
+        except FileNotFoundError as error:
+            return str(error)
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str) -> int:
+        return _path_of(name).stat().st_mtime_ns
+
+
+def _path_of(name: str) -> Path:
+    """Where the bank of this name lies. FileNotFoundError for one that is not listed."""
+    listed = folder_paths.get_filename_list(IDENTITY_BANKS)
+    path = folder_paths.get_full_path(IDENTITY_BANKS, name) if name in listed else None
+    if path is None:
+        raise FileNotFoundError(
+            f"name: there is no {str(name)[:100]!r} in models/identity_banks. Press R, or write it with Save Identity "
+            f"Bank. There are: {shorten(', '.join(listed), 1000) or 'none yet'}."
+        )
+    return Path(path)

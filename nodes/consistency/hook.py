@@ -1,0 +1,54 @@
+"""Identity Bank Hook: lets single prompts read an identity bank, such as a character's in its part of the picture."""
+
+from comfy.hooks import HookGroup
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ...consistency.bank import IdentityBank
+from ...consistency.reader import BankReader
+from ...consistency.schedule import Schedule
+from ..checks import require_kind, require_same_network, require_sdxl
+from ..sockets import IdentityBankSocket
+from ..widgets import schedule_inputs
+from .patching import hooks_for
+
+
+class BankHook(io.ComfyNode):
+    """Read phase of consistent self-attention for the conditionings that carry this hook, and no others."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothBankHook",
+            display_name="Identity Bank Hook",
+            category="StoryBooth",
+            description="Lets only some prompts look at the identity images of a bank: one character on the left, "
+            "another on the right. Attach it with Cond Pair Set Props.",
+            inputs=[
+                IdentityBankSocket.Input(
+                    "bank", display_name="bank", tooltip="From Identity Bank Writer or Load Identity Bank."
+                ),
+                *schedule_inputs(),
+            ],
+            outputs=[
+                io.Hooks.Output(
+                    "hooks",
+                    display_name="hooks",
+                    tooltip="For Cond Pair Set Props, with the positive and negative prompt of the character's part. "
+                    "The sampler takes the model that wrote the bank, without Consistent Self-Attention Patch.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
+        require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
+        reader = BankReader(bank, Schedule(**schedule))
+        if reader.schedule.never_acts(bank.recipe.steps):
+            return io.NodeOutput(HookGroup())
+
+        def check(model: ModelPatcher) -> None:
+            require_sdxl(model)
+            require_same_network(model, bank)
+
+        return io.NodeOutput(hooks_for(reader, check))

@@ -1,0 +1,61 @@
+"""Consistent Self-Attention Patch: makes any sampler read an identity bank."""
+
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ...consistency.bank import IdentityBank
+from ...consistency.reader import BankReader
+from ...consistency.schedule import Schedule
+from ..checks import require_kind, require_same_network, require_sdxl
+from ..sockets import IdentityBankSocket
+from ..widgets import schedule_inputs
+from .patching import with_phase
+
+
+class ConsistentAttention(io.ComfyNode):
+    """Read phase of consistent self-attention (StoryBooth report, Eq. 4-6)."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothConsistentAttention",
+            display_name="Consistent Self-Attention Patch",
+            category="StoryBooth",
+            description="Lets every picture that this model draws look at the identity images of a bank. "
+            "Works with any sampler.",
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    display_name="model",
+                    lazy=True,  # the bank's writer says first whether there is anything to train for
+                    tooltip="The model that wrote the bank, with the same LoRA.",
+                ),
+                IdentityBankSocket.Input(
+                    "bank", display_name="bank", tooltip="From Identity Bank Writer or Load Identity Bank."
+                ),
+                *schedule_inputs(),
+            ],
+            outputs=[
+                io.Model.Output(
+                    "patched_model",
+                    display_name="model",
+                    tooltip="For Story Panel Sampler, KSampler or any other sampler.",
+                )
+            ],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, model: ModelPatcher | None, **_: Any) -> list[str]:
+        return ["model"] if model is None else []
+
+    @classmethod
+    def execute(cls, model: ModelPatcher, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
+        require_sdxl(model)
+        require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
+        require_same_network(model, bank)
+        reader = BankReader(bank, Schedule(**schedule))
+        if reader.schedule.never_acts(bank.recipe.steps):
+            return io.NodeOutput(model.clone())
+        return io.NodeOutput(with_phase(model, reader))

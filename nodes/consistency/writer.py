@@ -1,0 +1,205 @@
+"""Identity Bank Writer: draws the storyboard's identity images and keeps what their self-attention saw."""
+
+import logging
+import math
+from typing import Any
+
+import comfy.model_management
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ...consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
+from ...consistency.schedule import Schedule
+from ...consistency.writer import BankWriter
+from ..cache import BANKS
+from ..cache_keys import conditioning_key, patches_key
+from ..canvas import show_text
+from ..checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
+from ..model import bank_geometry, network_of
+from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
+from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
+from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
+from .patching import with_phase
+from .previews import rough_pictures
+
+STORAGES = ("compact", "full")
+
+
+class IdentityBankWriter(io.ComfyNode):
+    """Write phase of consistent self-attention (StoryBooth report, section on consistent generation; Eq. 4-6)."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothIdentityBankWriter",
+            display_name="Identity Bank Writer",
+            category="StoryBooth",
+            description="Draws the storyboard's [id] lines together and keeps their self-attention features, "
+            "so that every panel can look at them.",
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    display_name="model",
+                    lazy=True,
+                    tooltip="An SDXL model, usually with your character's LoRA in it.",
+                ),
+                StoryboardSocket.Input(
+                    "storyboard", display_name="storyboard", tooltip="Its [id] lines become the identity images."
+                ),
+                *size_inputs(),
+                *sampling_inputs(),
+                io.Int.Input(
+                    "seed",
+                    display_name="seed",
+                    default=42,
+                    min=0,
+                    max=2**64 - 1,
+                    tooltip="Another seed draws other identity images, and other tokens and layers to keep.",
+                ),
+                *schedule_inputs(),
+                io.Combo.Input(
+                    "storage",
+                    display_name="storage",
+                    options=list(STORAGES),
+                    default="compact",
+                    tooltip="compact keeps just what these settings can read. full keeps everything: panels may then "
+                    "use any strength and probability, each drawing for itself, at several times the memory.",
+                ),
+                io.Combo.Input(
+                    "bank_dtype",
+                    display_name="bank precision",
+                    options=list(DTYPES),
+                    default="fp16",
+                    tooltip="fp8 halves the memory of fp16 and changes pictures slightly; fp32 doubles it.",
+                ),
+            ],
+            outputs=[
+                IdentityBankSocket.Output(
+                    "bank", display_name="bank", tooltip="For Consistent Self-Attention Patch and Story Panel Sampler."
+                ),
+                io.Latent.Output(
+                    "latents", display_name="latents", tooltip="The identity images, one for each [id] line."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, model: ModelPatcher | None, storyboard: EncodedStoryboard, **_: Any) -> list[str]:
+        """Look at the storyboard first: no hours of training for a story that has nothing to write."""
+        _identity_lines(storyboard)
+        return ["model"] if model is None else []
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        storyboard: EncodedStoryboard,
+        width: int,
+        height: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        seed: int,
+        storage: str,
+        bank_dtype: str,
+        **schedule: float,
+    ) -> io.NodeOutput:
+        require_sdxl(model)
+        require_text_for(model, storyboard)
+        require_sampling(width, height, steps, cfg)
+        require_option("sampler_name", sampler_name, SAMPLERS)
+        require_option("scheduler", scheduler, SCHEDULERS)
+        require_option("storage", storage, STORAGES)
+        require_option("bank_dtype", bank_dtype, list(DTYPES))
+        identities = _identity_lines(storyboard)
+        weights, lora = network_of(model)
+        recipe = Recipe(
+            model=weights,
+            lora=lora,
+            prompts=tuple(storyboard.panels[index].prompt for index in identities),
+            seeds=tuple(storyboard.panels[index].seed for index in identities),
+            width=width,
+            height=height,
+            steps=len(step_sigmas(model, steps, sampler_name, scheduler)),
+            cfg=cfg,
+            sampler_name=sampler_name,
+            scheduler=scheduler,
+            seed=seed,
+            schedule=Schedule(**schedule),
+            storage=storage,
+            dtype=bank_dtype,
+        )
+        positive = as_batch([storyboard.positive[index] for index in identities])
+        key = (recipe, patches_key(model), conditioning_key(positive), conditioning_key(storyboard.negative))
+        bank = BANKS.get(key)
+        if bank is None:
+            geometry = bank_geometry(model, width, height)
+            # Some nodes, such as Self-Attention Guidance, need the negative prompt at CFG 1, too.
+            always = model.model_options.get("disable_cfg1_optimization", False)
+            size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(cfg, 1.0) and not always else 2)
+            _announce(recipe, size, cls.hidden.unique_id)
+            bank = _write(model, recipe, geometry, positive, storyboard.negative, steps)
+            BANKS.put(key, bank, bank.size)
+        else:
+            show_text("Found the bank that was written before from the same inputs.", cls.hidden.unique_id)
+        return io.NodeOutput(bank, {"samples": bank.latents})
+
+
+def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
+    """The places of the [id] lines. ValueError where there are none."""
+    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
+    identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
+    if not identities:
+        raise ValueError(
+            "storyboard: it has no [id] line and no line that could serve as one (all are [plain] or [NC], or do not "
+            "show {subject}), so there is nothing to write. Put [id] before one or more lines that show your character."
+        )
+    return identities
+
+
+def _announce(recipe: Recipe, size: int, node_id: str) -> None:
+    """Tell the bank's size in bytes before it is written. MemoryError where it cannot fit."""
+    free = comfy.model_management.get_free_memory(torch.device("cpu"))
+    text = f"{len(recipe.prompts)} identity images, bank of {_readable(size)}"
+    if len(recipe.prompts) == 1:
+        text += ". With one [id] line the identity image has no other to agree with; two or more work better"
+    show_text(text, node_id)
+    logging.info("StoryBooth: %s.", text)
+    if size > free:
+        raise MemoryError(
+            f"storage: this bank would take {_readable(size)} of system memory, and {_readable(free)} are free. "
+            f"Use {'storage compact, ' if recipe.storage == 'full' else ''}bank_dtype fp8, a smaller strength_32 and "
+            "strength_64, a smaller width and height, or fewer [id] lines."
+        )
+
+
+def _readable(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def _write(
+    model: ModelPatcher, recipe: Recipe, geometry: Geometry, positive: list, negative: list, steps: int
+) -> IdentityBank:
+    latent = empty_latent(recipe.width, recipe.height, len(recipe.prompts))
+    noise = noise_for(latent, recipe.seed)
+    for row, seed in enumerate(recipe.seeds):
+        if seed is not None:
+            noise[row : row + 1] = noise_for(latent[:1], seed)
+    writer = BankWriter(recipe, geometry)
+    latents = sample(
+        with_phase(model, writer),
+        positive,
+        negative,
+        noise,
+        recipe.seed,
+        steps,
+        recipe.cfg,
+        recipe.sampler_name,
+        recipe.scheduler,
+        latent_preview.prepare_callback(model, recipe.steps),
+    )
+    return writer.finish(latents, rough_pictures(latents, model.model.latent_format))

@@ -1,0 +1,167 @@
+"""What the trainer reads off its sockets: images, captions, text and latents, in the form that `training` takes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import comfy.model_base
+import comfy.model_management
+import comfy.sd
+import torch
+from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
+from comfy.model_patcher import ModelPatcher
+
+from ...fingerprint import fingerprint
+from ...texts import check_text
+from ...training.examples import Example, Examples, Photos, Posterior
+from ...training.examples import encode_photos as examples_of
+from ...training.photo_folder import require_captions
+from ...training.settings import Settings
+from ...training.unet import TIME_ID_CHANNELS
+from ..checks import require_kind
+from ..sockets import TrainingOptions
+
+
+def require_epsilon(model: ModelPatcher) -> None:
+    """Raise ValueError where `model` does not predict the noise, which is what the report's loss compares."""
+    kind = model.model.model_type
+    if kind != comfy.model_base.ModelType.EPS:
+        raise ValueError(
+            f"model: got one of prediction type {kind.name}, expected EPS (noise). Load an SDXL checkpoint that "
+            "predicts noise, such as sd_xl_base_1.0, not a v-prediction or EDM one."
+        )
+
+
+# CLIP-L's projection: SDXL does not read it and its checkpoints lack it, so ComfyUI leaves it as memory happened to be.
+_UNREAD = "clip_l.transformer.text_projection.weight"
+
+
+def fingerprints(model: ModelPatcher, clip: comfy.sd.CLIP, vae: comfy.sd.VAE) -> dict[str, str]:
+    """Digests of the three models, for a run's recipe."""
+    return {
+        "model": weights_fingerprint(model, "diffusion_model."),
+        "clip": weights_fingerprint(clip.patcher, None, clip.layer_idx),
+        "vae": weights_fingerprint(vae.patcher),
+    }
+
+
+def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *options: Any) -> str:
+    """A digest of a model's weights, of the LoRAs patched into them, and of `options`, by content."""
+    weights = {name: weight for name, weight in patcher.get_key_patches(prefix).items() if name != _UNREAD}
+    return fingerprint([*options, *sorted(weights.items(), key=lambda item: item[0])])
+
+
+def photos_of(
+    images: Sequence[torch.Tensor], captions: Sequence[str], instance_prompt: str, options: TrainingOptions
+) -> Photos:
+    """What the sockets bring to learn from. Raises ValueError naming the input that does not fit."""
+    singles = _single_images(images, "images")
+    texts = _captions_for(len(singles), captions, instance_prompt)
+    return Photos(singles, texts, _single_images(options.class_images, "class_images"), options.class_prompt)
+
+
+def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
+    """Split a list of IMAGE batches into single images (height, width, 3). Raises ValueError naming the input."""
+    for image in images:
+        require_kind(name, image, torch.Tensor, "Load Subject Images")
+        if image.shape[-1] != 3:
+            raise ValueError(
+                f"{name}: got one with {image.shape[-1]} channels, expected RGB with 3. Leave the alpha channel out."
+            )
+    return [single for batch in images for single in batch]
+
+
+def _captions_for(count: int, captions: Sequence[str], instance_prompt: str) -> list[str]:
+    """One caption for each of `count` images; `instance_prompt` where there is none. One caption serves all images.
+
+    Raises ValueError naming `captions` if their number fits neither, and `instance_prompt` if a photo has no words.
+    """
+    if len(captions) not in (0, 1, count):
+        raise ValueError(
+            f"captions: got {len(captions)} for {count} images. Expected one for each, one for all, or none: wire the "
+            "captions of the node that the images come from."
+        )
+    given = list(captions) * count if len(captions) == 1 else list(captions) or [""] * count
+    texts = [caption.strip() or instance_prompt for caption in given]
+    require_captions(texts)
+    return texts
+
+
+def encode_photos(
+    model: ModelPatcher,
+    clip: comfy.sd.CLIP,
+    vae: comfy.sd.VAE,
+    photos: Photos,
+    settings: Settings,
+    watch: Callable[..., Any] = iter,
+) -> Examples:
+    """Encode photos and captions, as normal tensors on the CPU; `watch` passes on the images, one after another.
+
+    Raises ValueError naming `clip` or `vae` where what they return is not what `model` was made for, or is NaN.
+    """
+    scale = model.model.latent_format.scale_factor
+
+    def posterior(pixels: torch.Tensor, index: int) -> Posterior:
+        mean, std = _posterior(vae, pixels, index)
+        return mean * scale, std * scale
+
+    examples = examples_of(photos, settings, lambda caption: encode_text(clip, caption, model), posterior, watch)
+    with torch.inference_mode(False):
+        return Examples([_normal(example) for example in examples.own], [_normal(e) for e in examples.of_class])
+
+
+def _normal(example: Example) -> Example:
+    """A copy on normal tensors: nodes run in inference mode, whose tensors autograd refuses."""
+    values = dict(vars(example))
+    mirror = values.pop("mirror")
+    return Example(**{name: tensor.clone() for name, tensor in values.items()}, mirror=mirror and _normal(mirror))
+
+
+def encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both encoders' penultimate states (tokens, width) and the second's pooled vector (width,), as fp32 on the CPU."""
+    try:
+        check_text(caption)
+    except ValueError as error:
+        raise ValueError(f"captions: of {caption[:40]!r}…: {error}") from None
+    config = model.model.model_config.unet_config
+    expected = (config["context_dim"], config["adm_in_channels"] - 6 * TIME_ID_CHANNELS)
+    text, pooled = clip.encode_from_tokens(clip.tokenize(caption), return_pooled=True)
+    got = (text.shape[-1], None if pooled is None else pooled.shape[-1])
+    if got != expected:
+        raise ValueError(
+            f"clip: got text of width {got[0]} and pooled width {got[1]}, expected {expected[0]} and {expected[1]}. "
+            "Use the CLIP of the checkpoint that the model comes from."
+        )
+    if not (text.isfinite().all() and pooled.isfinite().all()):
+        raise ValueError(f"clip: the text encoders returned NaN for {caption!r}. Start ComfyUI with --fp32-text-enc.")
+    return text[0].to("cpu", torch.float32), pooled[0].to("cpu", torch.float32)
+
+
+def _posterior(vae: comfy.sd.VAE, pixels: torch.Tensor, index: int) -> Posterior:
+    """Mean and standard deviation (4, h, w) of the VAE's posterior for `pixels` (3, H, W) in [−1, 1].
+
+    ComfyUI's own encode keeps the mean only, so both are read where they enter its regularisation.
+    """
+    network = vae.first_stage_model
+    regularization = getattr(network, "regularization", None)
+    if not isinstance(regularization, DiagonalGaussianRegularizer) or vae.latent_channels != 4:
+        raise ValueError(
+            f"vae: got a {type(network).__name__} with {vae.latent_channels} latent channels, expected SDXL's "
+            "AutoencoderKL with 4. Use the VAE of an SDXL checkpoint, or sdxl-vae-fp16-fix."
+        )
+    moments: list[torch.Tensor] = []
+    hook = regularization.register_forward_pre_hook(lambda module, inputs: moments.append(inputs[0]))
+    try:
+        batch = pixels.unsqueeze(0)
+        comfy.model_management.load_models_gpu(
+            [vae.patcher], memory_required=vae.memory_used_encode(batch.shape, vae.vae_dtype)
+        )
+        network.encode(batch.to(vae.device, vae.vae_dtype))
+    finally:
+        hook.remove()
+    mean, log_variance = moments[0][0].to("cpu", torch.float32).chunk(2)
+    if not (mean.isfinite().all() and log_variance.isfinite().all()):
+        raise ValueError(
+            f"vae: it returned NaN for image {index + 1}. SDXL's own VAE overflows in fp16: wire sdxl-vae-fp16-fix, or "
+            "start ComfyUI with --bf16-vae or --fp32-vae."
+        )
+    return mean, (0.5 * log_variance.clamp(-30.0, 20.0)).exp()

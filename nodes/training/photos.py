@@ -1,0 +1,106 @@
+"""Load Subject Images: a folder of photos and their captions."""
+
+import logging
+from pathlib import Path
+from textwrap import shorten
+
+import folder_paths
+from comfy_api.latest import io
+
+from ...pixels import to_tensor
+from ...training.photo_folder import image_folders, read_subject
+from ..canvas import show_text
+
+_SAMPLES = Path(__file__).parents[2] / "assets" / "samples"
+
+
+def _folders() -> dict[str, Path]:
+    """Every folder that can be chosen, by name: the user's below ComfyUI's input, then the samples of the pack.
+
+    A workflow cannot bring files into ComfyUI's input folder, so the samples are read from where they lie.
+    """
+    users = Path(folder_paths.get_input_directory())
+    samples = {f"storybooth samples/{name}": _SAMPLES / name for name in image_folders(_SAMPLES)}
+    return samples | {name: users / name for name in image_folders(users)}
+
+
+def _path_of(folder: str) -> Path:
+    """Where the folder of this name lies. ValueError for one that cannot be chosen."""
+    folders = _folders()
+    if folder not in folders:
+        raise ValueError(
+            f"folder: got {str(folder)[:100]!r}, which is no folder with images below ComfyUI's input folder. Put your "
+            f"photos there and press R. Folders with images: {shorten(', '.join(folders), 1000)}."
+        )
+    return folders[folder]
+
+
+class SubjectImages(io.ComfyNode):
+    """Load every photo of a folder in its own size, upright, with its caption."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StoryBoothSubjectImages",
+            display_name="Load Subject Images",
+            category="StoryBooth",
+            description="Loads the photos of your character and their captions from one of ComfyUI's input folders.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=list(_folders()),
+                    display_name="folder",
+                    tooltip="The folder with the photos of your character. Put it into ComfyUI's input folder, then "
+                    "press R to see it here. Five to ten photos from different sides work well. Sample photos "
+                    "come with StoryBooth.",
+                ),
+                io.String.Input(
+                    "default_caption",
+                    default="",
+                    multiline=True,
+                    display_name="default caption",
+                    tooltip="The caption of photos that have none of their own in metadata.jsonl or in a .txt or "
+                    ".caption file. Left empty, the trainer's instance prompt takes its place.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "images",
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="The photos one by one, each upright and in its own size: what the character looks like.",
+                ),
+                io.String.Output(
+                    "captions",
+                    display_name="captions",
+                    is_output_list=True,
+                    tooltip="One caption for each photo: the words that will call the character up.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str, default_caption: str) -> list[tuple[str, int, int]]:
+        """Tell ComfyUI to read the folder again when a file in it was added, removed or changed."""
+        files = sorted(path for path in _path_of(folder).iterdir() if path.is_file())
+        return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+
+    @classmethod
+    def validate_inputs(cls, folder: str | None) -> bool | str:
+        """Answer for a folder that is not there, before anything runs: ComfyUI would not say what to do."""
+        try:
+            return folder is None or bool(_path_of(folder))  # None: it comes from another node
+        except ValueError as error:
+            return str(error)
+
+    @classmethod
+    def execute(cls, folder: str, default_caption: str) -> io.NodeOutput:
+        path = _path_of(folder)
+        try:
+            subject = read_subject(path, default_caption.strip())
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(f"folder {folder!r}: {error}") from error
+        show_text(subject.told, cls.hidden.unique_id)
+        logging.info("StoryBooth: folder %s: %s", folder, subject.told)
+        return io.NodeOutput([to_tensor(image).unsqueeze(0) for image in subject.photos], subject.captions)

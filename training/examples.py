@@ -1,0 +1,100 @@
+"""Photos and captions, and what becomes of them: encoded examples to train on."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from .images import bucket_for, prepare
+from .settings import Settings
+
+Posterior = tuple[torch.Tensor, torch.Tensor]
+"""Mean and standard deviation (4, h, w) of the VAE's posterior, times its scaling factor."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One captioned image, encoded.
+
+    `latent_mean` and `latent_std` (4, h, w): the VAE's posterior, times its scaling factor. `text` (tokens, width):
+    both text encoders' penultimate states; `pooled` (width,). `time_ids` (6,): SDXL's micro-conditioning in pixels.
+    `mirror`: the same image mirrored, where the horizontal flip is on.
+    """
+
+    latent_mean: torch.Tensor
+    latent_std: torch.Tensor
+    text: torch.Tensor
+    pooled: torch.Tensor
+    time_ids: torch.Tensor
+    mirror: "Example | None" = None
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What a run learns from: `images` of the character with a caption each, and pictures of its class, which share one
+    prompt. All images are (height, width, 3) in [0, 1]."""
+
+    images: Sequence[torch.Tensor]
+    captions: Sequence[str]
+    class_images: Sequence[torch.Tensor] = ()
+    class_prompt: str = ""
+
+    def captioned(self) -> list[tuple[torch.Tensor, str]]:
+        """Every image with its caption, those of the class last."""
+        own = list(zip(self.images, self.captions, strict=True))
+        return own + [(image, self.class_prompt) for image in self.class_images]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`Photos`, encoded."""
+
+    own: Sequence[Example]
+    of_class: Sequence[Example] = ()
+
+
+def encode_photos(
+    photos: Photos,
+    settings: Settings,
+    encode_text: Callable[[str], tuple[torch.Tensor, torch.Tensor]],
+    posterior: Callable[[torch.Tensor, int], Posterior],
+    watch: Callable[[list[tuple[torch.Tensor, str]]], Iterable[tuple[torch.Tensor, str]]] = iter,
+) -> Examples:
+    """Encode all photos: each caption once, then one image after another, which `watch` passes on.
+
+    `encode_text(caption)` gives states (tokens, width) and pooled text (width,); `posterior(pixels, index)` is asked
+    about pixels (3, H, W) in [−1, 1] of the image with that index.
+    """
+    captioned = photos.captioned()
+    texts = {caption: encode_text(caption) for caption in dict.fromkeys(caption for _, caption in captioned)}
+    encoded = [
+        encode_image(image, *texts[caption], settings, partial(posterior, index=index))
+        for index, (image, caption) in enumerate(watch(captioned))
+    ]
+    return Examples(encoded[: len(photos.images)], encoded[len(photos.images) :])
+
+
+def encode_image(
+    image: torch.Tensor,
+    text: torch.Tensor,
+    pooled: torch.Tensor,
+    settings: Settings,
+    posterior: Callable[[torch.Tensor], Posterior],
+) -> Example:
+    """Encode one image (height, width, 3) in [0, 1], as a square or in its bucket; mirrored as well with the flip on.
+
+    `posterior` is asked about pixels (3, H, W) in [−1, 1].
+    """
+    prepared = prepare(image, target_size(image, settings))
+    mirror = None
+    if settings.options.flip:
+        mirror = Example(*posterior(prepared.pixels.flip(-1)), text, pooled, prepared.time_ids)
+    return Example(*posterior(prepared.pixels), text, pooled, prepared.time_ids, mirror)
+
+
+def target_size(image: torch.Tensor, settings: Settings) -> tuple[int, int]:
+    """The height and width at which an image (height, width, 3) is trained: those of a square, or of its bucket."""
+    if settings.options.aspect_ratio_buckets:
+        return bucket_for(*image.shape[:2], settings.resolution)
+    return settings.resolution, settings.resolution

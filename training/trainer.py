@@ -1,0 +1,142 @@
+"""The training loop: what one optimizer step does, and all that a run must remember between two steps."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from .batches import CLASS_DRAWS, DRAWS, companions, generator, step_batches
+from .examples import Example
+from .lora import lora_parameters
+from .loss import NoiseLoss
+from .optimizers import learning_rate_factor, make_optimizer
+from .settings import Settings
+
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share one run's work: this one's `index` of `count`, and `total`, which replaces a tensor by
+    its sum over all of them."""
+
+    index: int = 0
+    count: int = 1
+    total: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+
+
+class Trainer:
+    """A run between its optimizer steps: adapters, optimizer, scaler, and the losses so far.
+
+    AdamW by default; gradients accumulated over micro-batches, divided by `settings.gradient_accumulation` (also where
+    the data ends early, as in the report's run) and clipped to norm 1. The micro-batches of a step are shared among
+    `processes`, so that their number changes nothing but the order of sums.
+
+    Every micro-batch draws from random numbers of its own, a function of (seed, step, micro-batch): no global random
+    state is touched, and the step is all that there is to remember of it.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        examples: Sequence[Example],
+        settings: Settings,
+        device: torch.device,
+        class_examples: Sequence[Example] = (),
+        processes: Processes | None = None,
+    ) -> None:
+        self.unet = unet
+        self.settings = settings
+        self.processes = processes or Processes()
+        self.losses: list[float] = []
+        self.parameters = lora_parameters(unet)
+        self.optimizer = make_optimizer(self.parameters, settings)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self._examples, self._class_examples = examples, class_examples
+        self._loss = NoiseLoss(unet, settings, device)
+        self.device = device
+        self._updating = False
+        self.resume([])
+
+    @property
+    def step(self) -> int:
+        """The number of optimizer steps that are done."""
+        return len(self.losses)
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether adapters and optimizer belong to the same step; not so if an update was broken off in its middle."""
+        return not self._updating
+
+    def resume(self, losses: list[float]) -> None:
+        """Go on after the step that `losses` end with; adapters, optimizer and scaler must be as they were then."""
+        self.losses = list(losses)
+        self._batches = islice(step_batches(_buckets(self._examples), self.settings), self.step, None)
+
+    def advance(self) -> float:
+        """Do one optimizer step and return its mean loss.
+
+        Raises FloatingPointError when the loss or its gradient is no longer finite; the adapters are then unchanged.
+        """
+        batches = next(self._batches)
+        loss = torch.zeros((), device=self.device)
+        for index in range(self.processes.index, len(batches), self.processes.count):
+            for part in self._losses(batches[index], index):
+                self.scaler.scale(part / self.settings.gradient_accumulation).backward()
+                loss += part.detach()
+        if self.processes.count > 1:
+            self._share_gradients()
+        mean = (self.processes.total(loss) / len(batches)).item()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM)
+        # The scaler skips a step whose gradients have overflowed, and scales less from then on.
+        if not math.isfinite(mean) or not (self.scaler.is_enabled() or norm.isfinite()):
+            self._raise_not_finite(mean)
+        rate = self.settings.learning_rate * learning_rate_factor(self.step, self.settings)
+        self._updating = True
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.losses.append(mean)
+        self._updating = False
+        return mean
+
+    def _losses(self, batch: Sequence[int], index: int) -> Iterator[torch.Tensor]:
+        """The loss of a micro-batch, then that of as many class images; each is ready for its own backward pass."""
+        settings = self.settings
+        rng = generator(settings, DRAWS, self.step, index)
+        yield self._loss([self._examples[i] for i in batch], settings.timestep_sampling, rng)
+        if self._class_examples:
+            # As published: class images see all noise levels alike.
+            rng = generator(settings, CLASS_DRAWS, self.step, index)
+            chosen = companions(_buckets(self._class_examples), len(batch), rng)
+            loss = self._loss([self._class_examples[i] for i in chosen], "uniform", rng)
+            yield settings.options.prior_weight * loss
+
+    def _share_gradients(self) -> None:
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        flat = self.processes.total(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = flat.split([parameter.numel() for parameter in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _raise_not_finite(self, loss: float) -> None:
+        if self.step == 0 and not math.isfinite(loss):  # nothing is learned yet, so no learning rate is to blame
+            raise FloatingPointError(
+                f"model: it answers with numbers that are not finite: the loss is {loss} at step 1. Use another "
+                f"checkpoint without broken LoRAs on it, or another precision than {self.settings.precision}."
+            )
+        what = f"the loss became {loss}" if not math.isfinite(loss) else "the gradient overflowed"
+        raise FloatingPointError(
+            f"{what} at step {self.step + 1}, so training stopped. Lower learning_rate, or choose another precision "
+            f"than {self.settings.precision} (bf16 and fp32 overflow later than fp16)."
+        )
+
+
+def _buckets(examples: Sequence[Example]) -> list[torch.Size]:
+    return [example.latent_mean.shape for example in examples]
