@@ -15,7 +15,9 @@ def remake(folder: Path) -> None:
     Raises WorkshopError where they have not, or where it cannot be removed.
     """
     if folder.is_symlink() or (folder.exists() and not _is_ours(folder)):
-        raise WorkshopError(f"{folder} was not made by this program, so it stays as it is. Move it elsewhere.")
+        raise WorkshopError(
+            f"{folder} was not made by this program, so it stays as it is. Move it elsewhere, or delete it."
+        )
     try:
         if folder.exists():
             old = folder.with_name(f"{folder.name}.{uuid4().hex}.disabled")  # a name that ComfyUI passes over
