@@ -84,7 +84,7 @@ class ComicPage(io.ComfyNode):
     ) -> io.NodeOutput:
         require_kind("images", images, torch.Tensor, "Story Panel Sampler")
         require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-        captions = [panel.caption for panel in storyboard.panels if not panel.hidden]
+        captions = [storyboard.panels[index].caption for index in storyboard.shown]
         page = layout_page(
             [to_pil(image[..., :3]) for image in images],
             captions,

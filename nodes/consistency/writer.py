@@ -152,13 +152,12 @@ class IdentityBankWriter(io.ComfyNode):
 def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
     """The places of the [id] lines. ValueError where there are none."""
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-    identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
-    if not identities:
+    if not storyboard.identities:
         raise ValueError(
             "storyboard: it has no [id] line and no line that could serve as one (all are [plain] or [NC]), so there "
             "is nothing to write. Put [id] before one or more lines that show your character."
         )
-    return identities
+    return storyboard.identities
 
 
 def _announce(recipe: Recipe, size: int, node_id: str) -> None:
