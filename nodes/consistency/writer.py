@@ -28,7 +28,7 @@ STORAGES = ("compact", "full")
 
 
 class IdentityBankWriter(io.ComfyNode):
-    """Write phase of consistent self-attention (StoryBooth report, section on consistent generation; Eq. 4-6)."""
+    """Write phase of consistent self-attention (consistency/writer.py)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
