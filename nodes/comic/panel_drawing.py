@@ -1,4 +1,4 @@
-"""Panels, each drawn once: what was drawn in this server before from the same inputs is taken from the store."""
+"""Panels, each drawn once: what was drawn in this server before from the same inputs is taken from the cache."""
 
 from collections.abc import Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass
