@@ -81,6 +81,11 @@ def main() -> int:
     if arguments.command == "demo" and rest:
         parser.error(f"demo does not know {' '.join(rest)}")
     try:
+        if arguments.command != "demo" and not (ROOT / "development").is_dir():
+            raise WorkshopError(
+                f"`dev.py {arguments.command}` needs the folders development and tests, which the Comfy registry's "
+                "archive leaves out. Clone the repository to work on StoryBooth."
+            )
         if arguments.command == "benchmark":
             return benchmark(arguments.name, rest)
         return test(rest) if arguments.command == "test" else demo(arguments.photos, arguments.subject)

@@ -1,9 +1,10 @@
 """Consistent self-attention: identity images write their self-attention features to a bank, every panel reads them.
 
-StoryBooth report, Eq. 4-6, after StoryDiffusion (arXiv:2405.01434). Torch only; nothing here imports ComfyUI.
+After StoryDiffusion (arXiv:2405.01434). Torch only; nothing here imports ComfyUI.
 
 - `schedule`: when a layer is consistent and how many tokens it keeps.
 - `draws`: every random choice, as a function of a key.
 - `bank`: what is stored; `bank_file`: the same as one safetensors file.
-- `attention`: the tensor operations; `writer` and `reader`: one sampling run of each phase.
+- `attention`: the tensor operations; `writer` and `reader`: one sampling run of each `phase`.
+- `steps`: which step an evaluation belongs to; `stream`: the bank on its way to the device.
 """

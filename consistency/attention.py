@@ -1,7 +1,11 @@
-"""Consistent self-attention as tensor operations on the input of `attn1` (StoryBooth report, Eq. 4-5).
+"""Consistent self-attention as tensor operations on the input of `attn1`.
 
-The report masks attention over all identity tokens with one keep-or-drop draw per key token. Dropping a key is the
-same as leaving it out of keys and values, so kept tokens are gathered and appended to the context; no mask is built.
+    plain        softmax(Q Kᵀ / √d) V                        Q, K, V: projections of the picture's own tokens X
+    consistent   softmax(Q [K, K*]ᵀ / √d) [V, V*]            K*, V*: of the kept tokens of the identity images
+
+The method is published with a mask over all identity tokens, from one keep-or-drop draw for each key token. Dropping a
+key is the same as leaving it out of keys and values, so kept tokens are gathered and appended to the context; no mask
+is built.
 
 A bank stores hidden states, not the keys and values that a layer makes of them. Those would save 3.6 % of a step of
 SDXL's 6.8 TFLOP a row (1024x1024, M = 2, half of the tokens kept, every layer consistent; the attention itself adds

@@ -96,7 +96,7 @@ def _require_plain(made: Recipe | Schedule) -> None:
 def size_in_bytes(recipe: Recipe, geometry: Geometry, halves: int = 2) -> int:
     """The size of the features that a bank of this recipe will hold, known before it is written.
 
-    At the report's settings (M = 2, 1024x1024, 50 steps) a full bank in fp16 takes 22,020,096,000 bytes.
+    With M = 2 identity images at 1024x1024 in 50 steps a full bank in fp16 takes 22,020,096,000 bytes.
     """
     size = 0
     for layer, channels in geometry.layers.items():

@@ -1,4 +1,9 @@
-"""When consistent self-attention acts, where, and on how many tokens (StoryBooth report, Eq. 6)."""
+"""When consistent self-attention acts, where, and on how many tokens.
+
+step   0 ... start_step - 1              plain self-attention
+       start_step ... switch_step - 1    consistent with early_probability, drawn for each layer and step
+       switch_step ...                   consistent with late_probability
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,17 +29,23 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps before `start_step` are plain self-attention; from there a layer is consistent with `early_probability`,
-    from `switch_step` on with `late_probability`. A consistent layer keeps the share `strength_*` of the tokens of
-    every identity image at its level. Step numbers count the bank's steps. The defaults are the report's.
+    """The settings of writing and reading. Step numbers count the bank's steps. The defaults are the report's, for 50.
+
+    Raises ValueError naming the setting that is out of range.
     """
 
     strength_32: float = 0.5
+    """Share of an identity image's tokens that a consistent layer of the coarse level keeps, from 0 to 1."""
     strength_64: float = 0.5
+    """The same at the fine level."""
     start_step: int = 5
+    """The first step in which a layer may be consistent."""
     switch_step: int = 20
+    """The first step with `late_probability`."""
     early_probability: float = 0.7
+    """Probability that a layer is consistent before `switch_step`."""
     late_probability: float = 0.9
+    """Probability that a layer is consistent from `switch_step` on."""
 
     def __post_init__(self) -> None:
         for name in ("strength_32", "strength_64", "early_probability", "late_probability"):

@@ -1,4 +1,15 @@
-"""The write phase: the identity images are denoised as one batch and see each other's kept tokens."""
+"""The write phase: the identity images are denoised as one batch and see each other's kept tokens.
+
+    M prompts ─┐                    in every layer of the up blocks, at every step
+               ├─ UNet, one batch   X (2M, N, C) ── store, by step, layer and half ──> bank: (M, k, C) each
+    M noises ──┘                    │
+                                    └─ context of image i, where the layer is consistent:
+                                       its own N tokens, then the k kept ones of each other image
+                                       (N + (M-1) k, C); else its own N tokens alone
+
+X is what the self-attention layer gets, before its projections; 2M rows are M images for each half of classifier-free
+guidance. The k tokens are drawn once a step for all layers of a level (`draws`).
+"""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """Keys that are equal only where ComfyUI would draw the same picture.
 
 Weights, prompts and settings count by content. Patches of other nodes are code and have no content to compare: they
-count by identity, so that a doubt means drawing again, never a wrong picture. StoryBooth's own patches tell what
-shaped them in an attribute `shaped_by`.
+count by identity, so that a doubt means drawing again, never a wrong picture. StoryBooth's own patches, which are
+methods, belong to something that tells in `shaped_by` what shaped them.
 """
 
 import weakref
@@ -84,4 +84,4 @@ def _leaves(value: Any) -> Iterable[Hashable]:
     elif value is None or isinstance(value, str | int | float):
         yield value
     else:
-        yield getattr(value, "shaped_by", None) or _Same(value)
+        yield getattr(getattr(value, "__self__", value), "shaped_by", None) or _Same(value)

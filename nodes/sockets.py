@@ -24,6 +24,16 @@ class EncodedStoryboard:
     positive: tuple[Conditioning, ...]
     negative: Conditioning
 
+    @property
+    def shown(self) -> list[int]:
+        """The places of the lines that the page shows."""
+        return [index for index, panel in enumerate(self.panels) if not panel.hidden]
+
+    @property
+    def identities(self) -> list[int]:
+        """The places of the [id] lines, whose pictures are the identity images."""
+        return [index for index, panel in enumerate(self.panels) if panel.identity]
+
 
 @dataclass(frozen=True)
 class TrainingOptions:

@@ -1,0 +1,26 @@
+"""DreamBooth LoRAs of SDXL: from photos to a file. Torch, diffusers, peft; nothing here imports ComfyUI.
+
+What goes in:
+
+- `settings`: all that a run can be told, and its defaults; `timesteps`: how often each noise level is trained.
+- `photo_folder`: a folder of photos and captions; `colours`: whatever they are in, as sRGB; `images`: photos
+  opened, resized and cropped; `examples`: the same, encoded.
+
+The run:
+
+- `run`: puts a trainer together, trains, saves; `trainer`: one optimizer step after another; `precision`: in what.
+- `batches`: which photos a step looks at; `loss`: how far off the predicted noise is; `optimizers`: AdamW and others.
+- `unet`: SDXL's UNet on weights that lie in memory; `lora`: the LoRA on it; `lora_layer`: one layer of that.
+- `starting_lora`: going on from a LoRA that exists; `resume`: from where the same run was stopped.
+
+What comes out:
+
+- `run_files`: where LoRA and states lie, and which run they are of; `recipe`: what makes two runs the same.
+- `stable_safetensors`: files whose bytes follow from their content.
+- `report`: the run as a picture; `plotting` and `curve`: its parts; `sample_pictures`: a look at what was learned.
+
+Without ComfyUI:
+
+- `command_line`: scripts/train_lora.py; `arguments`: what it is told.
+- `sdxl_files`: networks from a checkpoint; `sdxl_shapes`: their sizes; `sdxl_encoders`: photos and captions encoded.
+"""

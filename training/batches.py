@@ -21,7 +21,7 @@ def step_batches(buckets: Sequence[Hashable], settings: Settings) -> Iterator[li
 
     `buckets[i]` is the size of image i: only images of one size share a batch. Every pass over the data is shuffled
     anew. A step never reaches past the end of the data: ten images with batch size 1 and accumulation 4 give steps
-    of 4, 4 and 2 micro-batches, as in the report's run.
+    of 4, 4 and 2 micro-batches.
     """
     for epoch in count():
         order = generator(settings, ORDER, epoch).permutation(len(buckets))

@@ -16,8 +16,8 @@ def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
     """Put fp32 adapters on `to_q`, `to_k`, `to_v` and `to_out.0` of the chosen attention layers, and, where the option
     says so, on the feed-forward layers beside them.
 
-    A is drawn with standard deviation 1 / rank from the seed, B is zero, so the UNet's output stays the same at first
-    (report, section on DreamBooth LoRA). The global random state is left as it was.
+    A is drawn with standard deviation 1 / rank from the seed, B is zero, so the UNet's output stays the same at
+    first. The global random state is left as it was.
     """
     attention = rf"{_ATTENTION[settings.target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
     modules = rf".*\.({attention}{_FEED_FORWARD if settings.options.feed_forward else ''})"

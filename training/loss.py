@@ -1,4 +1,4 @@
-"""The loss of DreamBooth on SDXL's noise prediction (Ruiz et al. 2023; the StoryBooth report's settings)."""
+"""The loss of DreamBooth on SDXL's noise prediction (Ruiz et al. 2023)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How often each noise level is trained: the timestep distributions that the StoryBooth report compares.
+"""How often each noise level is trained: four distributions of the timesteps t.
 
 Every distribution is given by a variable u in (0, 1), and `t = floor(u · (T − 1))`; uniform draws t itself.
 """
@@ -25,7 +25,7 @@ DISTRIBUTIONS = ("log_normal", "uniform", "beta", "power")
 def sample(distribution: str, count: int, rng: np.random.Generator, mu: float = -0.3, sigma: float = 1.6) -> np.ndarray:
     """Draw `count` timesteps, integers from 0 (almost no noise) to T − 1 (all noise), shape (count,).
 
-    `log_normal` is the report's Eq. 2: u = x / (1 + x) with x ~ LogNormal(mu, sigma), so u is logit-normal.
+    `log_normal`: u = x / (1 + x) with x ~ LogNormal(mu, sigma), so u is logit-normal.
     `beta` is Beta(0.7, 2.0), `power` has density k·u^(k−1) with k = 1.8; `mu` and `sigma` matter to neither.
 
     Raises ValueError for a distribution that is not in DISTRIBUTIONS.

@@ -1,4 +1,14 @@
-"""The training loop: what one optimizer step does, and all that a run must remember between two steps."""
+"""The training loop: what one optimizer step does, and all that a run must remember between two steps.
+
+    examples ── batch of B ── latents (B, 4, h, w), one drawn from each VAE posterior ──┐
+                              t (B,), log-normal or another distribution ── noise ε ────┴─> z_t = √ᾱ z + √(1 − ᾱ) ε
+                              text (B, tokens, 2048), pooled (B, 1280) ─────────────────┐    │
+                                                                                        UNet with its LoRA
+                                                                                        │
+    loss = mean (ε − prediction)² ── backward ── summed over `gradient_accumulation` batches ── norm ≤ 1 ── AdamW
+
+Only the LoRA's matrices learn: W x + (alpha / rank) · B A x, with A (rank, in) and B (out, rank).
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +42,7 @@ class Trainer:
     """A run between its optimizer steps: adapters, optimizer, scaler, and the losses so far.
 
     AdamW by default; gradients accumulated over micro-batches, divided by `settings.gradient_accumulation` (also where
-    the data ends early, as in the report's run) and clipped to norm 1. The micro-batches of a step are shared among
+    the data ends early) and clipped to norm 1. The micro-batches of a step are shared among
     `processes`, so that their number changes nothing but the order of sums.
 
     Every micro-batch draws from random numbers of its own, a function of (seed, step, micro-batch): no global random

@@ -143,7 +143,7 @@ class Studio:
         if settings is not None:
             bank = self._bank(model, storyboard, seed, settings)
             model = _run(ConsistentAttention, model=model, bank=bank, **settings.of_reader())
-        shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
+        shown = storyboard.shown
         # As Story Panel Sampler does it, but all in one batch, which is several times faster. Panels of a full bank
         # draw their tokens for themselves, and so one by one.
         batches = [[index] for index in shown] if settings and settings.storage == "full" else [shown]

@@ -54,7 +54,7 @@ _TALL = 900  # the trainer with its curve; nine panels fit on the sampler
 def _story(
     name: str, sources: dict[str, Node], model: str, vae: list[Any], sentences: dict[str, str], **settings: Any
 ) -> Story:
-    """The graph of the contract. `sources` hand out model, CLIP and VAE; `settings` are what stories differ in."""
+    """The story's graph. `sources` hand out model, CLIP and VAE; `settings` are what stories differ in."""
     text = [model, 1]
     size = {"width": settings["size"], "height": settings["size"]}
     sampling = {**size, "steps": settings["steps"]}

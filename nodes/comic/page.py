@@ -110,7 +110,7 @@ class ComicPage(io.ComfyNode):
 
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-    return [panel.caption for panel in storyboard.panels if not panel.hidden]
+    return [storyboard.panels[index].caption for index in storyboard.shown]
 
 
 def _font_path(name: str) -> str:

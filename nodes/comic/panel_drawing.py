@@ -1,6 +1,6 @@
-"""Panels, each drawn once: what was drawn in this server before from the same inputs is taken from the store."""
+"""Panels, each drawn once: what was drawn in this server before from the same inputs is taken from the cache."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import latent_preview
@@ -39,11 +39,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Line:
-    """What one panel is drawn from; `plain` leaves the bank alone."""
+    """What one panel is drawn from; `plain` leaves the bank alone. With `latent` (1, 4, h, w) it is drawn already."""
 
     positive: Conditioning
     seed: int
     plain: bool
+    latent: torch.Tensor | None = None
 
     def joins(self, other: "Line") -> bool:
         """Whether both can be drawn in one batch, each as it would be alone."""
@@ -72,38 +73,54 @@ class PanelSampling:
         shared = network, conditioning_key(negative), settings
         self._keys = {plain: (*shared, patches_key(patched)) for plain, patched in self._models.items()}
 
-    def latent(self, line: Line, to_come: Sequence[Line], steps_before: int) -> torch.Tensor:
-        """The panel's latent (1, 4, h, w), drawn with those `to_come` that can share its batch.
+    def latents(self, lines: Sequence[Line]) -> Iterator[torch.Tensor]:
+        """The latent (1, 4, h, w) of every line, in order.
 
-        `steps_before` is where progress stands.
+        A line that has to be drawn takes those behind it along that can share its batch; these wait for their turn.
         """
-        latent = PANELS.get(self._key(line))
-        if latent is not None:
-            return latent
-        lines = {self._key(line): line}
-        for other in to_come:
-            if len(lines) == self._at_once:
+        keys = [self._key(line) for line in lines]
+        drawn: dict[Hashable, torch.Tensor] = {}
+        for place, (key, line) in enumerate(zip(keys, lines, strict=True)):
+            latent = line.latent
+            if latent is None:
+                latent = drawn[key] if key in drawn else PANELS.get(key)
+            if latent is None:
+                batch = self._batch(keys[place:], lines[place:], drawn)
+                drawn |= dict(zip(batch, self._draw(list(batch.values()), place), strict=True))
+                for other in batch:
+                    PANELS.put(other, drawn[other], drawn[other].nbytes)
+                latent = drawn[key]
+            yield latent
+
+    def _batch(
+        self, keys: Sequence[Hashable], lines: Sequence[Line], drawn: Container[Hashable]
+    ) -> dict[Hashable, Line]:
+        """The first of these lines, and those of the others that are to be drawn with it, by their keys."""
+        batch = {keys[0]: lines[0]}
+        for key, line in zip(keys[1:], lines[1:], strict=True):
+            if len(batch) == self._at_once:
                 break
-            if line.joins(other) and PANELS.get(self._key(other)) is None:
-                lines[self._key(other)] = other
-        positives = [each.positive for each in lines.values()]
-        settings = self._settings
-        noise = noise_for(empty_latent(settings.width, settings.height), line.seed)
+            if line.latent is None and key not in drawn and lines[0].joins(line) and PANELS.get(key) is None:
+                batch[key] = line
+        return batch
+
+    def _draw(self, lines: Sequence[Line], place: int) -> list[torch.Tensor]:
+        """Latents (1, 4, h, w) of lines that share a batch, the first of which is the panel at `place`."""
+        first, settings = lines[0], self._settings
+        noise = noise_for(empty_latent(settings.width, settings.height), first.seed)
         latents = sample(
-            self._models[line.plain],
-            as_batch(positives) if len(lines) > 1 else line.positive,
+            self._models[first.plain],
+            as_batch([line.positive for line in lines]) if len(lines) > 1 else first.positive,
             self._negative,
             noise.repeat(len(lines), 1, 1, 1),
-            line.seed,
+            first.seed,
             settings.steps,
             settings.cfg,
             settings.sampler_name,
             settings.scheduler,
-            self._callback(steps_before, len(lines)),
+            self._callback(place * settings.steps, len(lines)),
         )
-        for key, latent in zip(lines, latents.split(1), strict=True):
-            PANELS.put(key, latent.clone(), latent.nbytes)
-        return latents[:1]
+        return [latent.clone() for latent in latents.split(1)]
 
     def _key(self, line: Line) -> Hashable:
         return (self._keys[line.plain], conditioning_key(line.positive), line.seed)

@@ -116,33 +116,28 @@ class PanelSampler(io.ComfyNode):
         require_option("seed_mode", seed_mode, SEED_MODES)
         if at_once < 1:
             raise ValueError(f"at_once: got {at_once}, expected 1 or more panels.")
-        shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
+        shown = storyboard.shown
         if not shown:
             raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
-        reused = _identity_latents(storyboard, bank, width, height)
+        held = _identity_latents(storyboard, bank, width, height)
 
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
         settings = Settings(width, height, steps, cfg, sampler_name, scheduler)
         sampling = PanelSampling(model, storyboard.negative, settings, progress, at_once)
         decoding = PanelDecoding(vae)
-        lines = {
-            index: Line(storyboard.positive[index], _seed_of(panel, index, seed, seed_mode), panel.plain)
-            for index, panel in enumerate(storyboard.panels)
-            if not panel.hidden and index not in reused
-        }
+        panels = [storyboard.panels[index] for index in shown]
+        lines = [
+            Line(storyboard.positive[index], _seed_of(panel, index, seed, seed_mode), panel.plain, held.get(index))
+            for index, panel in zip(shown, panels, strict=True)
+        ]
         latents, images = [], []
-        for place, index in enumerate(shown):
-            panel = storyboard.panels[index]
-            latent = reused.get(index)
-            if latent is None:
-                to_come = [line for other, line in lines.items() if other > index]
-                latent = sampling.latent(lines[index], to_come, place * steps)
+        for panel, latent in zip(panels, sampling.latents(lines), strict=True):
             image = decoding.image(latent)
             latents.append(latent)
             images.append(image)
             strip.show(panel, image)
-            progress.update_absolute((place + 1) * steps)
+            progress.update_absolute(len(images) * steps)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
 
@@ -163,8 +158,8 @@ def _identity_latents(
     if bank is None:
         return {}
     require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-    identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
-    if all(storyboard.panels[index].hidden for index in identities):
+    identities = storyboard.identities
+    if not set(identities) & set(storyboard.shown):
         return {}
     asked = tuple((storyboard.panels[index].prompt, storyboard.panels[index].seed) for index in identities)
     recipe = bank.recipe

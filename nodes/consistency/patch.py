@@ -15,7 +15,7 @@ from .patching import with_phase
 
 
 class ConsistentAttention(io.ComfyNode):
-    """Read phase of consistent self-attention (StoryBooth report, Eq. 4-6)."""
+    """Read phase of consistent self-attention: every panel also looks at the bank's tokens (consistency/reader.py)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -2,12 +2,10 @@
 
 `attn1_patch` is called with the input of every self-attention layer, before its projections, and may return a longer
 context; wrappers around the sampling run and around each evaluation of the model tell it which step it is in and whose
-prompts come. All are closures: ComfyUI copies the options of a model when it clones it, and must not copy a bank with
-them.
+prompts come.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
@@ -28,12 +26,12 @@ KEY = "storybooth"
 
 def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
     """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already."""
-    closures = _closures(phase)
+    attached = _Attached(phase)
     patched = model.clone()
-    patched.set_model_attn1_patch(closures.attn1)
-    for kind, wrapper in closures.wrappers.items():
+    patched.set_model_attn1_patch(attached.attend)
+    for kind, wrapper in attached.wrappers.items():
         patched.add_wrapper_with_key(kind, KEY, wrapper)
-    patched.add_callback_with_key(CallbacksMP.ON_DETACH, KEY, closures.detach)
+    patched.add_callback_with_key(CallbacksMP.ON_DETACH, KEY, attached.leave)
     return patched
 
 
@@ -42,12 +40,12 @@ def hooks_for(phase: Phase, check: Callable[[ModelPatcher], None]) -> HookGroup:
 
     `check(model)` is called when sampling begins, and may raise.
     """
-    closures = _closures(phase, check)
+    attached = _Attached(phase, check)
     # ComfyUI evaluates conditionings with different hooks apart. Wrappers of single conditionings it never calls, hence
     # the second hook, for all of them.
-    shared = {kind: {KEY: [wrapper]} for kind, wrapper in closures.wrappers.items()}
+    shared = {kind: {KEY: [wrapper]} for kind, wrapper in attached.wrappers.items()}
     hooks = HookGroup()
-    hooks.add(_KeyframedHook({"patches": {"attn1_patch": [closures.attn1]}}, EnumHookScope.HookedOnly))
+    hooks.add(_KeyframedHook({"patches": {"attn1_patch": [attached.attend]}}, EnumHookScope.HookedOnly))
     hooks.add(TransformerOptionsHook({"wrappers": shared}, EnumHookScope.AllConditioning))
     return hooks
 
@@ -67,21 +65,37 @@ def without_bank(model: ModelPatcher) -> ModelPatcher:
     return plain
 
 
-@dataclass(frozen=True)
-class _Closures:
-    """Through which ComfyUI runs a phase: the patch of self-attention, wrappers by their kind, a callback."""
+class _Attached:
+    """A phase where ComfyUI calls it: from the patch of self-attention, from wrappers by their kind, from a callback.
 
-    attn1: Callable[..., Any]
-    wrappers: dict[str, Callable[..., Any]]
-    detach: Callable[..., None]
+    `check(model)`, of a hook, is called when sampling begins. Outside sampling runs, and in those that leave banks
+    alone, nothing is changed.
+    """
 
+    def __init__(self, phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> None:
+        self.shaped_by = ShapedBy(phase.shaped_by)
+        self._phase = phase
+        self._check = check
+        self._sampling = False
+        self._prompts: dict[Any, int] = {}
+        self._halves: Sequence[int] = (COND, UNCOND)
 
-def _closures(phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> _Closures:
-    sampling = False
-    prompts: dict[Any, int] = {}
-    halves: Sequence[int] = (COND, UNCOND)
+    @property
+    def wrappers(self) -> dict[str, Callable[..., Any]]:
+        """By the kind that ComfyUI knows them under."""
+        return {
+            WrappersMP.OUTER_SAMPLE: self.sample,
+            WrappersMP.PREPARE_SAMPLING: self.prepare,
+            WrappersMP.PREDICT_NOISE: self.evaluate,
+            WrappersMP.CALC_COND_BATCH: self.evaluate_conds,
+        }
 
-    def outer_sample(
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Attached":
+        """Itself: ComfyUI copies a model's options when it clones it, and must not copy a bank with them."""
+        return self
+
+    def sample(
+        self,
         executor: Any,
         noise: torch.Tensor,
         latent_image: torch.Tensor,
@@ -93,79 +107,73 @@ def _closures(phase: Phase, check: Callable[[ModelPatcher], None] | None = None)
         seed: int | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        nonlocal sampling, prompts, halves
+        """Around a sampling run: what must hold for it is checked, and the phase begins and ends with it."""
         guider = executor.class_obj
         options = guider.model_options
-        sampling = not options["transformer_options"].get(BYPASS, False)
+        self._sampling = not options["transformer_options"].get(BYPASS, False)
         try:
-            if sampling:
+            if self._sampling:
                 require_one_gpu(guider.model_patcher)
-                require_untiled(options, phase.writes)
-                if check:
-                    check(guider.model_patcher)
-                prompts, halves = halves_of_prompts(guider.conds), (COND, UNCOND)
-                phase.start(sigmas[:-1].tolist(), seed)
+                require_untiled(options, self._phase.writes)
+                if self._check:
+                    self._check(guider.model_patcher)
+                self._prompts, self._halves = halves_of_prompts(guider.conds), (COND, UNCOND)
+                self._phase.start(sigmas[:-1].tolist(), seed)
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
         finally:
-            sampling = False
-            phase.stop()
+            self._sampling = False
+            self._phase.stop()
 
-    def prepare_sampling(executor: Any, model: ModelPatcher, noise_shape: list[int], *args: Any, **kwargs: Any) -> Any:
-        if not sampling:
+    def prepare(self, executor: Any, model: ModelPatcher, noise_shape: list[int], *args: Any, **kwargs: Any) -> Any:
+        """Around the loading of models: ask for the memory that the phase needs, and give it what is left."""
+        if not self._sampling:
             return executor(model, noise_shape, *args, **kwargs)
         network = model.model
         rows, _, height, width = noise_shape
         itemsize = (network.manual_cast_dtype or network.get_dtype()).itemsize
-        needed = phase.memory_needed(2 * rows, tokens_of(height, width), itemsize)
+        needed = self._phase.memory_needed(2 * rows, tokens_of(height, width), itemsize)
         # ComfyUI estimates memory from this shape, in proportion to its batch; it serves for nothing else.
         computing = network.memory_required([2 * rows, *noise_shape[1:]])
         prepared = executor(model, [rows * (1 + needed / computing), *noise_shape[1:]], *args, **kwargs)
         # Hooks are not told when a model leaves its device, and so leave nothing there themselves.
-        if model.load_device.type == "cuda" and not check:
-            phase.settle(_room(model, computing + needed))
+        if model.load_device.type == "cuda" and not self._check:
+            self._phase.settle(_room(model, computing + needed))
         return prepared
 
-    def predict_noise(
-        executor: Any, x: torch.Tensor, timestep: torch.Tensor, *args: Any, **kwargs: Any
+    def evaluate(
+        self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        if sampling:
-            phase.begin(float(timestep[0]))
+        """Around an evaluation of the model: at which noise level it is."""
+        if self._sampling:
+            self._phase.begin(float(timestep[0]))
         return executor(x, timestep, *args, **kwargs)
 
-    def calc_cond_batch(executor: Any, model: Any, conds: list[Any], *args: Any) -> list[torch.Tensor]:
-        nonlocal halves
-        if sampling and phase.writes:
+    def evaluate_conds(self, executor: Any, model: Any, conds: list[Any], *args: Any) -> list[torch.Tensor]:
+        """Around the part of an evaluation that takes some lists of conditionings: whose prompts they are."""
+        if self._sampling and self._phase.writes:
             require_whole(conds)
-        halves = halves_of_call(conds, prompts)
+        self._halves = halves_of_call(conds, self._prompts)
         return executor(model, conds, *args)
 
     @torch.compiler.disable
-    def attn1(
-        hidden_states: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
+    def attend(
+        self, hidden_states: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What a self-attention layer makes queries, keys and values of."""
         name, block = options["block"]
-        if not sampling or name != "output":
+        if not self._sampling or name != "output":
             return hidden_states, context, value
         layer = Layer(block, options["block_index"])
-        chunks = [halves[index] for index in options["cond_or_uncond"]]
-        extended = phase.attend(layer, hidden_states, context, chunks)
+        chunks = [self._halves[index] for index in options["cond_or_uncond"]]
+        extended = self._phase.attend(layer, hidden_states, context, chunks)
         # Other patches may give keys and values contexts of their own.
         same = value is context
-        return hidden_states, extended, extended if same else phase.attend(layer, hidden_states, value, chunks)
+        return hidden_states, extended, extended if same else self._phase.attend(layer, hidden_states, value, chunks)
 
-    def detach(model: ModelPatcher, unpatch_all: bool) -> None:
-        if unpatch_all:  # otherwise a clone takes its place on the device
-            phase.leave()
-
-    wrappers = {
-        WrappersMP.OUTER_SAMPLE: outer_sample,
-        WrappersMP.PREPARE_SAMPLING: prepare_sampling,
-        WrappersMP.PREDICT_NOISE: predict_noise,
-        WrappersMP.CALC_COND_BATCH: calc_cond_batch,
-    }
-    for closure in (attn1, *wrappers.values(), detach):
-        closure.shaped_by = ShapedBy(phase.shaped_by)
-    return _Closures(attn1, wrappers, detach)
+    def leave(self, model: ModelPatcher, unpatch_all: bool) -> None:
+        """The model leaves its device, or a clone takes its place there."""
+        if unpatch_all:
+            self._phase.leave()
 
 
 def _room(model: ModelPatcher, computing: float) -> int:

@@ -28,7 +28,7 @@ STORAGES = ("compact", "full")
 
 
 class IdentityBankWriter(io.ComfyNode):
-    """Write phase of consistent self-attention (StoryBooth report, section on consistent generation; Eq. 4-6)."""
+    """Write phase of consistent self-attention (consistency/writer.py)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -152,13 +152,12 @@ class IdentityBankWriter(io.ComfyNode):
 def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
     """The places of the [id] lines. ValueError where there are none."""
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-    identities = [index for index, panel in enumerate(storyboard.panels) if panel.identity]
-    if not identities:
+    if not storyboard.identities:
         raise ValueError(
             "storyboard: it has no [id] line and no line that could serve as one (all are [plain] or [NC], or do not "
             "show {subject}), so there is nothing to write. Put [id] before one or more lines that show your character."
         )
-    return identities
+    return storyboard.identities
 
 
 def _announce(recipe: Recipe, size: int, node_id: str) -> None:

@@ -22,7 +22,7 @@ from ..sockets import TrainingOptions
 
 
 def require_epsilon(model: ModelPatcher) -> None:
-    """Raise ValueError where `model` does not predict the noise, which is what the report's loss compares."""
+    """Raise ValueError where `model` does not predict the noise, which is what the loss compares."""
     kind = model.model.model_type
     if kind != comfy.model_base.ModelType.EPS:
         raise ValueError(

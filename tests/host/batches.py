@@ -14,15 +14,17 @@ from storybooth.nodes.consistency.patching import with_phase
 from storybooth.nodes.mini import network as mini
 
 
-def draw(scene: Scene, storage: str, sampler: str, at_once: int) -> tuple[list[torch.Tensor], list[int]]:
-    """The latents of a story, and how many panels each sampling run drew."""
+def draw(
+    scene: Scene, storage: str, sampler: str, at_once: int, memory: int = 2**30
+) -> tuple[list[torch.Tensor], list[int]]:
+    """The latents of a story, and how many panels each sampling run drew; kept panels have `memory` bytes."""
     clip = mini.load_clip()
     prompts = ("a house", "a house by the sea, " * 30, "a house", "a spider", "a tent", "a cat", "a dog")
     encoded = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
     seeds, plain = (7, 7, 7, 7, 9, 7, 7), (False, False, False, True, False, True, False)
     lines = [Line(*line) for line in zip(encoded, seeds, plain, strict=True)]
     model = with_phase(scene.model, BankReader(scene.bank(ALWAYS, storage=storage), ALWAYS))
-    panel_drawing.PANELS = Store(2**30)
+    panel_drawing.PANELS = Store(memory)
     sampled, runs = panel_drawing.sample, []
 
     def counted(model, positive, negative, noise, *rest):
@@ -35,7 +37,7 @@ def draw(scene: Scene, storage: str, sampler: str, at_once: int) -> tuple[list[t
     drawing = PanelSampling(model, scene.negative, settings, progress, at_once)
     try:
         with torch.inference_mode():
-            return [drawing.latent(line, lines[place + 1 :], 3 * place) for place, line in enumerate(lines)], runs
+            return list(drawing.latents(lines)), runs
     finally:
         panel_drawing.sample = sampled
 
@@ -43,9 +45,16 @@ def draw(scene: Scene, storage: str, sampler: str, at_once: int) -> tuple[list[t
 def measure(scene: Scene, storage: str, sampler: str) -> dict:
     alone, runs_alone = draw(scene, storage, sampler, 1)
     together, runs = draw(scene, storage, sampler, 3)
+    _, with_little_memory = draw(scene, storage, sampler, 3, 0)
     farthest = max(relative(one, other) for one, other in zip(together, alone, strict=True))
     nearest = min(relative(alone[0], other) for other in alone[3:])
-    return {"alone": runs_alone, "together": runs, "farthest": farthest, "other panels": nearest}
+    return {
+        "alone": runs_alone,
+        "together": runs,
+        "with little memory": with_little_memory,
+        "farthest": farthest,
+        "other panels": nearest,
+    }
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ def test_panels_at_once_are_those_drawn_alone(measured, case):
     # Seven lines: two are equal, one has a seed of its own, two are plain.
     assert result["alone"] == [1] * 6
     assert result["together"] == ([1] * 6 if "ancestral" in case else [3, 2, 1])
+    assert result["with little memory"] == result["together"]
     assert result["farthest"] < 1e-4 < result["other panels"]
 
 

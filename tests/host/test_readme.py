@@ -9,12 +9,21 @@ import sys
 import time
 import urllib.request
 
+import pytest
 from PIL import Image
 
 from storybooth.tests.host.story import graph, photo
 from storybooth.workshop import ROOT
+from storybooth.workshop.server import install_pack
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def archive(comfy):
+    """What the Comfy registry's archive holds, unpacked: the server runs on it, and so do the README's commands."""
+    (pack,) = (comfy.base / "custom_nodes").iterdir()
+    return pack
 
 
 def command(name):
@@ -24,11 +33,11 @@ def command(name):
     return shlex.split(found.replace("\\\n", ""))
 
 
-def test_the_story_is_queued_with_curl(comfy):
+def test_the_story_is_queued_with_curl(comfy, archive):
     """Without curl and a shell, which not every machine has: what they would send is sent."""
     _curl, address, _H, header, _d, body = command("curl")
     (file,) = re.findall(r"\$\(cat (.*)\)", body)
-    body = body.replace(f"$(cat {file})", (ROOT / file).read_text(encoding="utf-8"))
+    body = body.replace(f"$(cat {file})", (archive / file).read_text(encoding="utf-8"))
     address = address.replace("http://127.0.0.1:8188", comfy.url)
     request = urllib.request.Request(address, body.encode(), dict([header.split(": ")]))
     with urllib.request.urlopen(request) as response:
@@ -57,7 +66,21 @@ def test_what_curl_queues_twice_tells_its_picture_twice(comfy):
         assert len(comfy.history(queued)["outputs"]["2"]["images"]) == 1
 
 
-def test_the_example_script_queues_a_story(comfy, tmp_path):
+def test_the_archive_holds_what_users_need_and_no_more(archive):
+    folders = {path.name for path in archive.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == {"assets", "comic", "consistency", "docs", "js", "locales", "nodes", "scripts", "training"} | {
+        "workflows",
+        "workshop",
+    }
+    assert sum(path.stat().st_size for path in archive.rglob("*") if path.suffix != ".pyc") < 45e6
+    for wanted in ("test", "benchmark attention"):
+        line = [sys.executable, archive / "dev.py", *wanted.split()]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "archive leaves out. Clone the repository" in done.stderr
+
+
+def test_the_example_script_queues_a_story(comfy, archive, tmp_path):
     words = command("python scripts/queue_story.py")
     given = dict(zip(words[2::2], words[3::2], strict=True))
     photos = tmp_path / given["--photos"]
@@ -67,7 +90,7 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     (tmp_path / given["--script"]).write_text("[id] {subject} on the moon # on the moon\n[id] {subject} on Mars\n")
     small = tmp_path / "story.json"
     small.write_text(json.dumps(graph("none", "none")))
-    done = queue_story(*words[2:], "--server", comfy.url, "--workflow", small, folder=tmp_path)
+    done = queue_story(*words[2:], "--server", comfy.url, "--workflow", small, pack=archive, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "page.png")
     assert Image.open(tmp_path / "page.png").width > 2 * 64
@@ -82,7 +105,9 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     (other / "눕 é.png").write_bytes(photo(20))
     (photos / "2.png").write_bytes(photo(40))
     for changed in (other, photos):
-        more = queue_story("--photos", changed, "--server", comfy.url, "--workflow", small, folder=tmp_path)
+        more = queue_story(
+            "--photos", changed, "--server", comfy.url, "--workflow", small, pack=archive, folder=tmp_path
+        )
         assert more.returncode == 0, more.stderr
         assert "Photos: " in more.stderr
     assert len(list((comfy.base / "models" / "loras").glob(f"{photos.name}-*.safetensors"))) == 3
@@ -91,7 +116,7 @@ def test_the_example_script_queues_a_story(comfy, tmp_path):
     assert sent == [["0.png", "2.png", "metadata.jsonl"], ["0.png", "metadata.jsonl"], ["눕 é.png"]]
 
 
-def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, tmp_path):
+def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, archive, tmp_path):
     photos, korean, nodes = tmp_path / "photos", "story.txt", "nodes.json"
     photos.mkdir()
     (photos / "0.png").write_bytes(photo(0))
@@ -109,22 +134,23 @@ def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, tmp_path):
         (["--server", "http://127.0.0.1:9"], "does not answer"),
         (["--photos", tmp_path], "holds no images"),
     ):
-        done = queue_story(*asked, *more, folder=tmp_path)
+        done = queue_story(*asked, *more, pack=archive, folder=tmp_path)
         assert done.returncode == 1
         assert told in done.stderr
         assert "Traceback" not in done.stderr
 
 
-def queue_story(*arguments, folder):
-    line = [sys.executable, ROOT / "scripts" / "queue_story.py", *arguments]
+def queue_story(*arguments, pack, folder):
+    line = [sys.executable, pack / "scripts" / "queue_story.py", *arguments]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_the_demo_takes_photos(comfyui_folder, tmp_path):
     """As far as the command line: what follows is in test_story."""
+    archive = install_pack(tmp_path)
     _python, script, demo, given, photos, *subject = command("python dev.py demo --photos")
-    assert (ROOT / photos / "metadata.jsonl").is_file()
-    line = [sys.executable, ROOT / script, demo, given, tmp_path / photos, *subject]
+    assert (archive / photos / "metadata.jsonl").is_file()
+    line = [sys.executable, archive / script, demo, given, tmp_path / photos, *subject]
     settings = os.environ | {"COMFYUI_PATH": str(comfyui_folder)}
     done = subprocess.run(line, env=settings, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,7 +1,10 @@
 """Imports run one way: from the nodes down to the rooms that need no ComfyUI, never in a circle."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
+
+import pytest
 
 from storybooth.workshop import ROOT
 
@@ -72,3 +75,21 @@ def test_what_all_nodes_share_knows_none_of_them():
 def test_the_product_does_without_development():
     assert [arrow for room in PRODUCT for arrow in arrows(room, "development", "tests")] == []
     assert [arrow for room in ("nodes", *ROOMS) for arrow in arrows(room, "workshop")] == []
+
+
+@pytest.mark.parametrize("room", ["nodes", *(f"nodes.{room}" for room in NODE_ROOMS), *ROOMS, "workshop"])
+def test_a_rooms_map_names_all_that_is_in_it(room):
+    there = {name.rpartition(".")[2] for name in FILES if name.rpartition(".")[0] == room}
+    assert there
+    assert there - set(re.findall(r"`(\w+)`", ast.get_docstring(ast.parse(FILES[room].read_text("utf-8"))))) == set()
+
+
+def test_the_map_of_all_leads_to_files_that_are_there():
+    rooms = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("## The rooms")[1].split("\n## ")[0]
+    rows = [row for row in rooms.splitlines() if row.startswith("| ")]
+    assert len(rows) > 25
+    for row in rows:
+        folder = ""
+        for path in re.findall(r"`([\w/.]+\.py)`", row):
+            folder = path.rpartition("/")[0] or folder
+            assert (ROOT / folder / path.rpartition("/")[2]).is_file(), (row, path)
