@@ -77,10 +77,20 @@ class ComicPage(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(
-        cls, storyboard: EncodedStoryboard, font: str, images: torch.Tensor | None = None, **settings: Any
+        cls,
+        storyboard: EncodedStoryboard,
+        columns: int,
+        gutter: int,
+        caption_place: str,
+        caption_size: int,
+        font: str,
+        images: torch.Tensor | None = None,
+        **_: Any,
     ) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
-        check_lettering(_captions(storyboard), font=_font_path(font.strip()), **settings)
+        check_lettering(
+            _captions(storyboard), columns, gutter, caption_place, caption_size, font=_font_path(font.strip())
+        )
         return ["images"] if images is None else []
 
     @classmethod
