@@ -1,13 +1,17 @@
 """What a node tells its user while it works."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import comfy.model_management
 import folder_paths
 from PIL import Image
 from server import PromptServer
 
 from ..files import prepare_folder, write_whole
+
+T = TypeVar("T")
 
 
 def show_text(text: str, node_id: str) -> None:
@@ -15,6 +19,13 @@ def show_text(text: str, node_id: str) -> None:
     server = getattr(PromptServer, "instance", None)
     if server is not None:
         server.send_progress_text(text, node_id, server.client_id)
+
+
+def until_cancelled(items: Iterable[T]) -> Iterator[T]:
+    """Pass items on, and let Cancel through before each of them: around every loop whose items take their time."""
+    for item in items:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield item
 
 
 def send_event(name: str, data: dict[str, Any]) -> None:

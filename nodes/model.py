@@ -1,5 +1,6 @@
-"""What the pack reads off a ComfyUI MODEL: where its self-attention layers lie, and which weights it holds."""
+"""What the pack reads off a ComfyUI MODEL: its self-attention layers, the weights it holds, and what it predicts."""
 
+import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.model_patcher import ModelPatcher
 
@@ -28,3 +29,23 @@ def network_of(model: ModelPatcher) -> tuple[str, str]:
     weights = [(key, weight[0]) for key, (weight, *_) in entries]
     patches = [(key, key_patches) for key, (_, *key_patches) in entries if key_patches]
     return fingerprint(weights), fingerprint(patches) if patches else ""
+
+
+def sampling_of(model: ModelPatcher) -> str:
+    """What the network predicts, and at which noise levels: by its checkpoint, or as a node such as
+    ModelSamplingDiscrete has patched it. SDXL's is "EPS, 1000 noise levels from 0.0292 to 14.6".
+    """
+    sampling = model.get_model_object("model_sampling")
+    levels = getattr(sampling, "sigmas", None)
+    levels = levels if isinstance(levels, torch.Tensor) else torch.zeros(0)
+    ends = f" from {float(levels[0]):.3g} to {float(levels[-1]):.3g}" if len(levels) else ""
+    return f"{prediction_of(model)}, {len(levels)} noise levels{ends}"
+
+
+def prediction_of(model: ModelPatcher) -> str:
+    """The name of ComfyUI's class by which the network's answer becomes a picture, such as EPS or V_PREDICTION."""
+    sampling = type(model.get_model_object("model_sampling"))
+    ways = (getattr(sampling, name, None) for name in ("calculate_denoised", "calculate_input"))
+    owners = (getattr(way, "__qualname__", "unknown").split(".")[0] for way in ways)
+    # EPS scales the input as most others do: it tells nothing beside another name.
+    return "/".join(dict.fromkeys(owners)).removesuffix("/EPS")

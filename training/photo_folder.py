@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -27,11 +28,13 @@ def image_folders(root: Path) -> list[str]:
     return sorted(folder.relative_to(root).as_posix() for folder in folders if folder != root)
 
 
-def read_subject(folder: Path, default_caption: str) -> list[tuple[Image.Image, str]]:
+def read_subject(
+    folder: Path, default_caption: str, watch: Callable[[list[Path]], Iterable[Path]] = iter
+) -> list[tuple[Image.Image, str]]:
     """All photos of `folder` with their captions, sorted by file name.
 
     An image's caption is its line in metadata.jsonl (`file_name`, `text`), else the .txt file of the same name,
-    else `default_caption`.
+    else `default_caption`. `watch` passes on the image files, one after another.
 
     Raises FileNotFoundError for a missing folder or a file that metadata.jsonl names in vain, ValueError for an
     empty folder, a bad line of metadata.jsonl, a caption file that is not UTF-8 or an image that cannot be used.
@@ -44,7 +47,7 @@ def read_subject(folder: Path, default_caption: str) -> list[tuple[Image.Image, 
     captions = _read_metadata(folder, {file.name for file in files})
     return [
         (open_photo(file), captions.get(file.name) or _read_caption(file.with_suffix(".txt")) or default_caption)
-        for file in files
+        for file in watch(files)
     ]
 
 

@@ -34,6 +34,7 @@ class CheckpointFile:
         self._path = path
         self._weights = _load(path, "model")
         kinds = {"v_pred": "v_prediction", "edm_mean": "EDM", "edm_vpred.sigma_max": "EDM"}
+        kinds |= {"ztsnr": "zero terminal SNR"}
         _require_epsilon(next((kind for name, kind in kinds.items() if name in self._weights), "epsilon"))
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
@@ -71,7 +72,9 @@ class DiffusersFolder:
         self._path = path
         scheduler = path / "scheduler" / "scheduler_config.json"
         if scheduler.is_file():
-            _require_epsilon(json.loads(scheduler.read_text(encoding="utf-8")).get("prediction_type", "epsilon"))
+            told = json.loads(scheduler.read_text(encoding="utf-8"))
+            zero_terminal = told.get("rescale_betas_zero_snr")
+            _require_epsilon("zero terminal SNR" if zero_terminal else told.get("prediction_type", "epsilon"))
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
         """The frozen UNet."""

@@ -1,5 +1,8 @@
 """Story Panel Sampler: draws every panel of a storyboard."""
 
+import logging
+from collections.abc import Sequence
+
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -8,9 +11,11 @@ from comfy_api.latest import io
 
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
+from ..canvas import show_text
 from ..checks import (
     require_kind,
     require_option,
+    require_same_network,
     require_sampling,
     require_sdxl,
     require_sdxl_vae,
@@ -120,6 +125,9 @@ class PanelSampler(io.ComfyNode):
         if not shown:
             raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
         held = _identity_latents(storyboard, bank, width, height)
+        if not held.keys().isdisjoint(shown):  # else no identity image is shown beside the panels
+            require_same_network(model, bank)
+            _tell_of_negative(storyboard, bank, cls.hidden.unique_id)
 
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
@@ -163,11 +171,10 @@ def _identity_latents(
     recipe = bank.recipe
     held = tuple(zip(recipe.prompts, recipe.seeds, strict=True))
     if asked != held:
-        new = next((prompt for prompt, seed in asked if (prompt, seed) not in held), "fewer [id] lines")
         raise ValueError(
             "bank: it holds other identity images than the storyboard's [id] lines and their seeds ask for "
-            f"({new[:100]}). Write the bank from this storyboard, or disconnect bank here so that [id] lines are drawn "
-            "like any other."
+            f"({_difference(asked, held)}). Write the bank from this storyboard, or disconnect bank here so that [id] "
+            "lines are drawn like any other."
         )
     if (width, height) != (recipe.width, recipe.height):
         raise ValueError(
@@ -175,3 +182,25 @@ def _identity_latents(
             "same width and height, or disconnect bank here so that [id] lines are drawn at the panels' size."
         )
     return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
+
+
+def _difference(asked: Sequence[tuple[str, int | None]], held: Sequence[tuple[str, int | None]]) -> str:
+    """In which respect the [id] lines `asked` for are not those that a bank has `held`, as (prompt, seed)."""
+    new = next((prompt for prompt, seed in asked if (prompt, seed) not in held), None)
+    if new is not None:
+        return new[:100]
+    if sorted(map(str, asked)) == sorted(map(str, held)):
+        return "the same lines in another order"
+    return f"{len(asked)} lines instead of the {len(held)} that it holds"
+
+
+def _tell_of_negative(storyboard: EncodedStoryboard, bank: IdentityBank, node_id: str) -> None:
+    """Say on the node where the identity images had another negative prompt than the panels will have."""
+    theirs, ours = bank.recipe.negative, storyboard.negative_text
+    if theirs is not None and ours is not None and theirs.strip() != ours.strip():
+        text = (
+            f"The bank's identity images were drawn with another negative prompt ({theirs.strip()[:60] or 'none'}). "
+            "The panels follow the storyboard's; write the bank again to make all alike"
+        )
+        show_text(text, node_id)
+        logging.info("StoryBooth: %s.", text)

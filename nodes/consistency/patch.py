@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ...consistency.bank import IdentityBank
 from ...consistency.reader import BankReader
 from ...consistency.schedule import Schedule
-from ..checks import require_kind, require_same_network, require_sdxl
+from ..checks import require_kind, require_same_network, require_same_weights, require_sdxl
 from ..sockets import IdentityBankSocket
 from ..widgets import schedule_inputs
 from .patching import with_phase
@@ -54,8 +54,9 @@ class ConsistentAttention(io.ComfyNode):
     def execute(cls, model: ModelPatcher, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
         require_sdxl(model)
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-        require_same_network(model, bank)
+        require_same_weights(model, bank)
         reader = BankReader(bank, Schedule(**schedule))
         if reader.schedule.never_acts(bank.recipe.steps):
             return io.NodeOutput(model.clone())
-        return io.NodeOutput(with_phase(model, reader))
+        # Nodes behind this one can still change the network, so it is looked at when sampling begins.
+        return io.NodeOutput(with_phase(model, reader, lambda sampled: require_same_network(sampled, bank)))

@@ -24,9 +24,12 @@ from .guidance import halves_of_call, halves_of_prompts
 KEY = "storybooth"
 
 
-def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
-    """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already."""
-    attached = _Attached(phase)
+def with_phase(model: ModelPatcher, phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> ModelPatcher:
+    """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already.
+
+    `check(model)` is called when sampling begins, with all that was patched into it by then, and may raise.
+    """
+    attached = _Attached(phase, check)
     patched = model.clone()
     patched.set_model_attn1_patch(attached.attend)
     for kind, wrapper in attached.wrappers.items():
@@ -40,7 +43,7 @@ def hooks_for(phase: Phase, check: Callable[[ModelPatcher], None]) -> HookGroup:
 
     `check(model)` is called when sampling begins, and may raise.
     """
-    attached = _Attached(phase, check)
+    attached = _Attached(phase, check, hooked=True)
     # ComfyUI evaluates conditionings with different hooks apart. Wrappers of single conditionings it never calls, hence
     # the second hook, for all of them.
     shared = {kind: {KEY: [wrapper]} for kind, wrapper in attached.wrappers.items()}
@@ -68,14 +71,15 @@ def without_bank(model: ModelPatcher) -> ModelPatcher:
 class _Attached:
     """A phase where ComfyUI calls it: from the patch of self-attention, from wrappers by their kind, from a callback.
 
-    `check(model)`, of a hook, is called when sampling begins. Outside sampling runs, and in those that leave banks
-    alone, nothing is changed.
+    `check(model)` is called when sampling begins; a `hooked` phase is not told when a model leaves its device. Outside
+    sampling runs, and in those that leave banks alone, nothing is changed.
     """
 
-    def __init__(self, phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> None:
+    def __init__(self, phase: Phase, check: Callable[[ModelPatcher], None] | None, hooked: bool = False) -> None:
         self.shaped_by = ShapedBy(phase.shaped_by)
         self._phase = phase
         self._check = check
+        self._hooked = hooked
         self._sampling = False
         self._prompts: dict[Any, int] = {}
         self._halves: Sequence[int] = (COND, UNCOND)
@@ -136,7 +140,7 @@ class _Attached:
         computing = network.memory_required([2 * rows, *noise_shape[1:]])
         prepared = executor(model, [rows * (1 + needed / computing), *noise_shape[1:]], *args, **kwargs)
         # Hooks are not told when a model leaves its device, and so leave nothing there themselves.
-        if model.load_device.type == "cuda" and not self._check:
+        if model.load_device.type == "cuda" and not self._hooked:
             self._phase.settle(_room(model, computing + needed))
         return prepared
 

@@ -17,7 +17,7 @@ from ..cache import BANKS
 from ..cache_keys import conditioning_key, patches_key
 from ..canvas import show_text
 from ..checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
-from ..model import bank_geometry, network_of
+from ..model import bank_geometry, network_of, sampling_of
 from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
@@ -132,6 +132,8 @@ class IdentityBankWriter(io.ComfyNode):
             schedule=Schedule(**schedule),
             storage=storage,
             dtype=bank_dtype,
+            sampling=sampling_of(model),
+            negative=storyboard.negative_text,
         )
         positive = as_batch([storyboard.positive[index] for index in identities])
         key = (recipe, patches_key(model), conditioning_key(positive), conditioning_key(storyboard.negative))

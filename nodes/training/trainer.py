@@ -11,19 +11,30 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ...files import file_name
+from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings, TargetLayers
 from ..canvas import show_text
-from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae
+from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
+from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
 from ..widgets import timestep_inputs
 from .view import TrainingView
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
-_stops: Counter[str | None] = Counter()  # by LoRA name, how often its training was stopped and kept
+_outdated: Counter[str | None] = Counter()
+"""By LoRA name, how often what the node gave is no longer what it would give: its training was stopped and kept, or its
+file was deleted or replaced. None counts them all, for a name that comes from another node."""
+
+_saved: dict[str, tuple[Path, tuple[int, ...]]] = {}
+"""By LoRA name, the file that the node gave last, and the state it was in."""
+
+
+def _note_outdated(lora_name: str) -> None:
+    _outdated.update([lora_name, None])
+    _saved.pop(lora_name, None)
 
 
 class LoraTrainer(io.ComfyNode):
@@ -217,13 +228,13 @@ class LoraTrainer(io.ComfyNode):
         cls, images: list[torch.Tensor], captions: list[str] | None = None, **widgets: list[Any]
     ) -> io.NodeOutput:
         # With is_input_list every input arrives as a list; all but these two hold one value.
-        return cls.train(images, captions or [], **{name: values[0] for name, values in widgets.items()})
+        return cls.train(images, captions, **single_values(widgets))
 
     @classmethod
     def train(
         cls,
         images: list[torch.Tensor],
-        captions: list[str],
+        captions: list[str] | None,
         model: ModelPatcher,
         clip: comfy.sd.CLIP,
         vae: comfy.sd.VAE,
@@ -262,7 +273,7 @@ class LoraTrainer(io.ComfyNode):
 
         start = Path(extra.continue_from) if extra.continue_from else None
         recipe = make_recipe(settings, inputs.fingerprints(model, clip, vae), photos, start)
-        path = Path(folder_paths.get_folder_paths("loras")[0], name)
+        path = path_for("loras", name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
         files = RunFiles(path, states, recipe)
@@ -277,7 +288,9 @@ class LoraTrainer(io.ComfyNode):
             show_text(f"Trained before: {path}", node_id)
             logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
         if len(trained.losses) < settings.steps:
-            _stops[lora_name] += 1
+            _note_outdated(lora_name)
+        else:
+            _saved[lora_name] = files.path, file_state(files.path)
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
         report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos.images])
         return io.NodeOutput(
@@ -291,5 +304,11 @@ class LoraTrainer(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora_name: list[str | None], **_: Any) -> int:
-        """Another one after Stop and keep: ComfyUI then runs the node again if the same graph is queued."""
-        return _stops[lora_name[0]]
+        """Another one after Stop and keep, or where the file is no longer the one that was given: ComfyUI then runs the
+        node again if the same graph is queued.
+        """
+        asked = next(iter(lora_name), None)
+        for name, (path, state) in list(_saved.items()):
+            if asked in (None, name) and file_state(path) != state:
+                _note_outdated(name)
+        return _outdated[asked]

@@ -42,6 +42,7 @@ def training_unet(model: ModelPatcher, dtype: torch.dtype) -> UNet2DConditionMod
     reasons: Counter[str] = Counter()
 
     def weight(name: str) -> torch.Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
         key = PREFIX + names[name]
         (stored, convert), *patches = entries[key]
         converted = convert(stored)
