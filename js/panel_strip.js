@@ -40,7 +40,7 @@ class PanelStrip {
   finish(panels) {
     change(() => {
       this.node.properties[PROPERTY] = {
-        total: panels.length,
+        total: panels[0]?.total ?? panels.length, // a full disk may have kept some from being shown
         panels: panels.map(({ index, caption, image }) => ({ index, caption, image })),
       };
     });

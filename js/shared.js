@@ -24,7 +24,9 @@ export function nodeOf(id) {
 export function addElement(node, name, type, element, minHeight, margin) {
   element.style.minHeight = `${minHeight}px`; // the classic canvas asks getMinHeight, Nodes 2.0 the browser
   const getMinHeight = () => minHeight + 2 * margin;
-  const widget = node.addDOMWidget(name, type, element, { serialize: false, margin, getMinHeight }); // API prompt
+  // The properties panel would take the element away from the node, and list an empty row.
+  const options = { serialize: false, hideInPanel: true, margin, getMinHeight }; // serialize: of the API prompt
+  const widget = node.addDOMWidget(name, type, element, options);
   widget.serialize = false; // saved workflow
 }
 

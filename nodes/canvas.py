@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
+from comfy_api.feature_flags import supports_feature
 from PIL import Image
 from server import PromptServer
 
@@ -11,9 +12,15 @@ from ..files import prepare_folder, write_whole
 
 
 def show_text(text: str, node_id: str) -> None:
-    """Show a line of text on the node. Nothing happens where no server runs."""
+    """Show a line of text on the node. Nothing happens where no server runs.
+
+    Only a client that announced a feature gets it: plainer ones take every binary message for a picture.
+    """
     server = getattr(PromptServer, "instance", None)
-    if server is not None:
+    if server is None:
+        return
+    # ComfyUI has no flag for texts; who announces this one tells binary messages apart by their kind.
+    if supports_feature(getattr(server, "sockets_metadata", {}), server.client_id, "supports_preview_metadata"):
         server.send_progress_text(text, node_id, server.client_id)
 
 

@@ -1,5 +1,7 @@
 """Story Panel Sampler: draws every panel of a storyboard."""
 
+from typing import Any
+
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -16,12 +18,15 @@ from ..checks import (
     require_sdxl_vae,
     require_text_for,
 )
+from ..consistency.reading import WRITER
+from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
 
 SEED_MODES = ("same", "increment")
+WIDGETS = ("steps", "cfg", "sampler_name", "scheduler", "seed_mode", "at_once")
 
 
 class PanelSampler(io.ComfyNode):
@@ -39,6 +44,7 @@ class PanelSampler(io.ComfyNode):
                 io.Model.Input(
                     "model",
                     display_name="model",
+                    lazy=True,  # what needs no model is checked before one is trained
                     tooltip="From Consistent Self-Attention Patch. [plain] lines leave it unread.",
                 ),
                 StoryboardSocket.Input("storyboard", display_name="storyboard", tooltip="The lines to draw."),
@@ -66,6 +72,7 @@ class PanelSampler(io.ComfyNode):
                     "bank",
                     display_name="bank",
                     optional=True,
+                    lazy=True,
                     tooltip="With it, [id] lines show the identity images themselves instead of being drawn again.",
                 ),
                 io.Int.Input(
@@ -87,8 +94,28 @@ class PanelSampler(io.ComfyNode):
                     tooltip="The panels before the VAE, for another VAE or a second sampler.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
+
+    @classmethod
+    def check_lazy_status(
+        cls, storyboard: EncodedStoryboard, width: int, height: int, vae: VAE | None = None, **others: Any
+    ) -> list[str]:
+        """Look at all that is known by now: no hours of training and drawing for panels that cannot be drawn."""
+        require_sdxl_vae(vae)
+        _require_widgets(width, height, **{name: others[name] for name in WIDGETS if name in others})
+        _shown_lines(storyboard)
+        # An optional socket is only among the inputs where something is wired to it.
+        wanted = [name for name in ("model", "bank") if name in others and others[name] is None]
+        if "bank" not in wanted:
+            _identity_latents(storyboard, others.get("bank"), width, height)
+            return wanted
+        size = widgets_of(source_of(cls.hidden, "bank", WRITER), ("width", "height"))
+        if size is not None:
+            _require_size((size["width"], size["height"]), width, height)
+        elif source_of(cls.hidden, "bank", "StoryBoothLoadIdentityBank") is not None:
+            return ["bank"]  # opened in a moment, and then checked
+        return wanted[:1]  # the patch before the bank: it, too, has something to check
 
     @classmethod
     def execute(
@@ -110,15 +137,8 @@ class PanelSampler(io.ComfyNode):
         require_sdxl(model)
         require_sdxl_vae(vae)
         require_text_for(model, storyboard)
-        require_sampling(width, height, steps, cfg)
-        require_option("sampler_name", sampler_name, SAMPLERS)
-        require_option("scheduler", scheduler, SCHEDULERS)
-        require_option("seed_mode", seed_mode, SEED_MODES)
-        if at_once < 1:
-            raise ValueError(f"at_once: got {at_once}, expected 1 or more panels.")
-        shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
-        if not shown:
-            raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
+        _require_widgets(width, height, steps, cfg, sampler_name, scheduler, seed_mode, at_once)
+        shown = _shown_lines(storyboard)
         reused = _identity_latents(storyboard, bank, width, height)
 
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
@@ -145,6 +165,27 @@ class PanelSampler(io.ComfyNode):
             progress.update_absolute((place + 1) * steps)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
+
+
+def _require_widgets(
+    width: int, height: int, steps: int, cfg: float, sampler_name: str, scheduler: str, seed_mode: str, at_once: int = 1
+) -> None:
+    """Raise ValueError, naming the widget, where panels cannot be drawn so."""
+    require_sampling(width, height, steps, cfg)
+    require_option("sampler_name", sampler_name, SAMPLERS)
+    require_option("scheduler", scheduler, SCHEDULERS)
+    require_option("seed_mode", seed_mode, SEED_MODES)
+    if at_once < 1:
+        raise ValueError(f"at_once: got {at_once}, expected 1 or more panels.")
+
+
+def _shown_lines(storyboard: EncodedStoryboard) -> list[int]:
+    """The places of the lines to draw. ValueError where there are none."""
+    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
+    shown = [index for index, panel in enumerate(storyboard.panels) if not panel.hidden]
+    if not shown:
+        raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
+    return shown
 
 
 def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
@@ -174,9 +215,14 @@ def _identity_latents(
             f"({new[:100]}). Write the bank from this storyboard, or disconnect bank here so that [id] lines are drawn "
             "like any other."
         )
-    if (width, height) != (recipe.width, recipe.height):
+    _require_size((recipe.width, recipe.height), width, height)
+    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
+
+
+def _require_size(held: tuple[int, int], width: int, height: int) -> None:
+    """Raise ValueError where identity images of the size `held` are to stand among panels of another."""
+    if (width, height) != held:
         raise ValueError(
-            f"bank: its identity images are {recipe.width} x {recipe.height}, the panels {width} x {height}. Use the "
+            f"bank: its identity images are {held[0]} x {held[1]}, the panels {width} x {height}. Use the "
             "same width and height, or disconnect bank here so that [id] lines are drawn at the panels' size."
         )
-    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}

@@ -171,7 +171,8 @@ class LoraTrainer(io.ComfyNode):
                     display_name="LoRA name",
                     default="nupjuki",
                     tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
-                    "existing file is never overwritten; the same run with more steps goes on from it.",
+                    "existing file is never overwritten: the same run with more steps goes on from it, and with another "
+                    "seed is saved beside it, as nupjuki.seed7.",
                 ),
                 TrainingOptionsSocket.Input(
                     "options",
@@ -265,17 +266,18 @@ class LoraTrainer(io.ComfyNode):
         path = Path(folder_paths.get_folder_paths("loras")[0], name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
-        files = RunFiles(path, states, recipe)
+        files = RunFiles(path, states, recipe).beside_another_seed()
+        name = name.with_name(files.path.name)
         node_id = cls.hidden.unique_id
         view = TrainingView(node_id, lora_name, settings.steps, device)
         trained = files.find_finished()
         if trained is None:
             how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt
             trained = learn(model, clip, vae, photos, settings, files, view, *how)
-            show_text(f"Saved {path}", node_id)
+            show_text(f"Saved {files.path}", node_id)
         else:
-            show_text(f"Trained before: {path}", node_id)
-            logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
+            show_text(f"Trained before: {files.path}", node_id)
+            logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", files.path)
         if len(trained.losses) < settings.steps:
             _stops[lora_name] += 1
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
