@@ -171,8 +171,8 @@ class LoraTrainer(io.ComfyNode):
                     display_name="LoRA name",
                     default="nupjuki",
                     tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
-                    "existing file is never overwritten: the same run with more steps goes on from it, and with another "
-                    "seed is saved beside it, as nupjuki.seed7.",
+                    "existing file is never overwritten: the same run with more steps goes on from it, and one with "
+                    "another seed is saved beside it, as nupjuki.seed7.",
                 ),
                 TrainingOptionsSocket.Input(
                     "options",
