@@ -30,6 +30,17 @@ export function addElement(node, name, type, element, minHeight, margin) {
   widget.serialize = false; // saved workflow
 }
 
+/** Take a sampler's last preview, blurry as it is, off a node that now shows its pictures otherwise. */
+export function removePreview(node) {
+  const locator = node.graph === (app.rootGraph ?? app.graph) ? `${node.id}` : `${node.graph.id}:${node.id}`;
+  const { $pinia } = document.querySelector("#vue-app")?.__vue_app__?.config.globalProperties ?? {};
+  $pinia?._s?.get("nodeOutput")?.revokePreviewsByLocatorId?.(locator); // Nodes 2.0 looks there only
+  delete app.nodePreviewImages?.[locator];
+  node.imgs = undefined;
+  const place = node.widgets?.findIndex((widget) => widget.name === "$$canvas-image-preview") ?? -1;
+  if (place >= 0) node.widgets.splice(place, 1)[0].onRemove?.();
+}
+
 /** Call `render` whenever a workflow or a copy has filled in the node's properties. */
 export function onConfigured(node, render) {
   const configured = node.onConfigure;

@@ -5,10 +5,14 @@ from typing import Any
 
 import folder_paths
 from comfy_api.feature_flags import supports_feature
+from comfy_api.latest import io
 from PIL import Image
 from server import PromptServer
 
 from ..files import prepare_folder, write_whole
+
+SHOWN_WHEN_CACHED = {"has_intermediate_output": True} if hasattr(io.Schema, "has_intermediate_output") else {}
+"""For the Schema of a node that shows more than images: newer ComfyUI then shows it again after a cached run."""
 
 
 def show_text(text: str, node_id: str) -> None:

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
+from ..canvas import SHOWN_WHEN_CACHED
 from ..checks import (
     require_kind,
     require_option,
@@ -95,6 +96,7 @@ class PanelSampler(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            **SHOWN_WHEN_CACHED,
         )
 
     @classmethod

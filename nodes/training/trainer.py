@@ -15,7 +15,7 @@ from ...files import file_name
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings, TargetLayers
-from ..canvas import show_text
+from ..canvas import SHOWN_WHEN_CACHED, show_text
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae
 from ..sockets import TrainingOptions, TrainingOptionsSocket
 from ..widgets import timestep_inputs
@@ -211,6 +211,7 @@ class LoraTrainer(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            **SHOWN_WHEN_CACHED,
         )
 
     @classmethod
