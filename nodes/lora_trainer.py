@@ -253,13 +253,14 @@ class LoraTrainer(io.ComfyNode):
         from . import trainer_inputs as inputs
         from .trainer_progress import Progress, counter
         from .trainer_samples import Samples
-        from .trainer_weights import require_plain_weights, training_unet
+        from .trainer_weights import require_plain_weights, require_readable_weights, training_unet
 
         require_sdxl(model)
         require_kind("clip", clip, comfy.sd.CLIP, "Load Checkpoint")
         require_sdxl_vae(vae)
         inputs.require_epsilon(model)
         require_plain_weights(model)
+        require_readable_weights(model)
         require_option("precision", precision, PRECISIONS)
         extra = TrainingOptions() if options is None else options
         require_kind("options", extra, TrainingOptions, "LoRA Training Options")
@@ -273,7 +274,7 @@ class LoraTrainer(io.ComfyNode):
 
         models = {
             "model": inputs.weights_fingerprint(model, "diffusion_model."),
-            "clip": inputs.weights_fingerprint(clip.patcher, None, clip.layer_idx),
+            "clip": inputs.weights_fingerprint(clip.patcher, "", clip.layer_idx),
             "vae": inputs.weights_fingerprint(vae.patcher),
         }
         start = Path(extra.continue_from) if extra.continue_from else None

@@ -17,6 +17,7 @@ from ..training.loss import Example
 from ..training.settings import Settings
 from ..training.unet import TIME_ID_CHANNELS
 from .checks import require_kind
+from .weights import weights_of
 
 
 def require_epsilon(model: ModelPatcher) -> None:
@@ -33,10 +34,12 @@ def require_epsilon(model: ModelPatcher) -> None:
 _UNREAD = "clip_l.transformer.text_projection.weight"
 
 
-def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *options: Any) -> str:
+def weights_fingerprint(patcher: ModelPatcher, prefix: str = "", *options: Any) -> str:
     """A digest of a model's weights, of the LoRAs patched into them, and of `options`, by content."""
-    weights = {name: weight for name, weight in patcher.get_key_patches(prefix).items() if name != _UNREAD}
-    return fingerprint([*options, *sorted(weights.items(), key=lambda item: item[0])])
+    weights = sorted(weights_of(patcher, prefix).items(), key=lambda entry: entry[0])
+    # The empty text stands where ComfyUI lists a function, so that digests are what they always were.
+    entries = [(name, [(weight.counted, ""), *weight.patches]) for name, weight in weights if name != _UNREAD]
+    return fingerprint([*options, *entries])
 
 
 def single_images(images: Sequence[torch.Tensor], name: str = "images") -> list[torch.Tensor]:
