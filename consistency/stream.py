@@ -99,7 +99,7 @@ class DeviceFeatures:
             for target, row in zip(place.feature, feature, strict=True):
                 if self._side and not row.is_pinned():
                     row = row.pin_memory()
-                target.copy_(row, non_blocking=True)
+                target.copy_(row, non_blocking=self._side is not None)
             if self._side:
                 place.arrived = self._side.record_event()
         self._places[slot] = place

@@ -1,7 +1,6 @@
 """Log-Normal DreamBooth LoRA Trainer: teach a MODEL a character from a few photos."""
 
 import logging
-import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +18,7 @@ from ..training.images import to_tensor
 from ..training.report import draw_report
 from ..training.settings import Settings, TargetLayers
 from .checks import require_kind, require_option, require_sdxl, require_sdxl_vae
+from .errors import is_out_of_memory, let_go
 from .progress import show_text
 from .sockets import TrainingOptions, TrainingOptionsSocket
 from .training_view import TrainingView
@@ -157,7 +157,7 @@ class LoraTrainer(io.ComfyNode):
                     min=1,
                     max=1_000_000,
                     tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
-                    "there, and the LoRA comes out just as it would have.",
+                    "there, and the LoRA comes out just as it would have, on a processor to the bit.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -245,7 +245,7 @@ class LoraTrainer(io.ComfyNode):
         from ..training.existing import continue_from
         from ..training.loop import Trainer
         from ..training.lora import add_lora
-        from ..training.loss import DTYPES, automatic_precision
+        from ..training.loss import DTYPES
         from ..training.recipe import make_recipe
         from ..training.run import train_lora
         from ..training.run_files import RunFiles
@@ -265,7 +265,7 @@ class LoraTrainer(io.ComfyNode):
         extra = TrainingOptions() if options is None else options
         require_kind("options", extra, TrainingOptions, "LoRA Training Options")
         device = model.load_device
-        precision = automatic_precision(device) if precision == "auto" else precision
+        precision = inputs.automatic_precision(device) if precision == "auto" else precision
         settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
         photos = inputs.single_images(images)
@@ -314,10 +314,10 @@ class LoraTrainer(io.ComfyNode):
                 show_text(f"Saved {path}", node_id)
             except BaseException as error:
                 # ComfyUI holds on to the error, the error to its frames, and these to the UNet.
-                traceback.clear_frames(error.__traceback__)
-                if not isinstance(error, torch.cuda.OutOfMemoryError):
+                let_go(error)
+                if not is_out_of_memory(error):
                     raise
-                raise torch.cuda.OutOfMemoryError(
+                raise torch.OutOfMemoryError(
                     f"Training ran out of memory on the graphics card ({error}). Turn on gradient_checkpointing, set "
                     "batch_size to 1, or lower resolution. What was learned so far is kept: queue again to go on."
                 ) from error

@@ -18,7 +18,9 @@ from .checks import (
 )
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
+from .residents import RESIDENTS
 from .sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
+from .weights import is_dynamic
 from .widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 
 SEED_MODES = ("same", "increment")
@@ -132,17 +134,18 @@ class PanelSampler(io.ComfyNode):
             if not panel.hidden and index not in reused
         }
         latents, images = [], []
-        for place, index in enumerate(shown):
-            panel = storyboard.panels[index]
-            latent = reused.get(index)
-            if latent is None:
-                to_come = [line for other, line in lines.items() if other > index]
-                latent = sampling.latent(lines[index], to_come, place * steps)
-            image = decoding.image(latent)
-            latents.append(latent)
-            images.append(image)
-            strip.show(panel, image)
-            progress.update_absolute((place + 1) * steps)
+        with RESIDENTS.story(is_dynamic(model)):
+            for place, index in enumerate(shown):
+                panel = storyboard.panels[index]
+                latent = reused.get(index)
+                if latent is None:
+                    to_come = [line for other, line in lines.items() if other > index]
+                    latent = sampling.latent(lines[index], to_come, place * steps)
+                image = decoding.image(latent)
+                latents.append(latent)
+                images.append(image)
+                strip.show(panel, image)
+                progress.update_absolute((place + 1) * steps)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
 

@@ -21,6 +21,8 @@ from ..consistency.phase import Phase
 from ..consistency.schedule import COND, UNCOND, Layer
 from .checks import require_one_gpu, require_untiled, require_whole
 from .halves import halves_of_call, halves_of_prompts
+from .residents import RESIDENTS
+from .weights import is_dynamic
 
 KEY = "storybooth"
 BYPASS = "storybooth_bypass"
@@ -102,9 +104,11 @@ def _closures(phase: Phase, check: Callable[[ModelPatcher], None] | None = None)
         nonlocal sampling, prompts, halves
         guider = executor.class_obj
         options = guider.model_options
-        sampling = not options["transformer_options"].get(BYPASS, False)
+        sampling, entered = not options["transformer_options"].get(BYPASS, False), False
         try:
             if sampling:
+                RESIDENTS.enter(phase)
+                entered = True
                 require_one_gpu(guider.model_patcher)
                 require_untiled(options, phase.writes)
                 if check:
@@ -115,6 +119,8 @@ def _closures(phase: Phase, check: Callable[[ModelPatcher], None] | None = None)
         finally:
             sampling = False
             phase.stop()
+            if entered:
+                RESIDENTS.end(phase, is_dynamic(guider.model_patcher))
 
     def prepare_sampling(executor: Any, model: ModelPatcher, noise_shape: list[int], *args: Any, **kwargs: Any) -> Any:
         if not sampling:
@@ -125,10 +131,11 @@ def _closures(phase: Phase, check: Callable[[ModelPatcher], None] | None = None)
         needed = phase.memory_needed(2 * rows, tokens_of(height, width), itemsize)
         # ComfyUI estimates memory from this shape, in proportion to its batch; it serves for nothing else.
         computing = network.memory_required([2 * rows, *noise_shape[1:]])
+        RESIDENTS.leave_to_others()
         prepared = executor(model, [rows * (1 + needed / computing), *noise_shape[1:]], *args, **kwargs)
         # Hooks are not told when a model leaves its device, and so leave nothing there themselves.
-        if model.load_device.type == "cuda" and not check:
-            phase.settle(_room(model, computing + needed))
+        if model.load_device.type in phase.streamed and not check:
+            RESIDENTS.settle(phase, _room(model, computing + needed))
         return prepared
 
     def predict_noise(
@@ -160,8 +167,7 @@ def _closures(phase: Phase, check: Callable[[ModelPatcher], None] | None = None)
         return hidden_states, extended, extended if same else phase.attend(layer, hidden_states, value, chunks)
 
     def detach(model: ModelPatcher, unpatch_all: bool) -> None:
-        if unpatch_all:  # otherwise a clone takes its place on the device
-            phase.leave()
+        RESIDENTS.detached(unpatch_all)
 
     wrappers = {
         WrappersMP.OUTER_SAMPLE: outer_sample,

@@ -14,10 +14,17 @@ from ..comic.storyboard import check_text
 from ..fingerprint import fingerprint
 from ..training.encoding import Posterior, encode_image
 from ..training.loss import Example
-from ..training.settings import Settings
+from ..training.settings import Precision, Settings
 from ..training.unet import TIME_ID_CHANNELS
 from .checks import require_kind
 from .weights import weights_of
+
+
+def automatic_precision(device: torch.device) -> Precision:
+    """The precision that ComfyUI itself would compute in on `device`: bf16 or fp16 where it holds them for good."""
+    if comfy.model_management.should_use_bf16(device):
+        return "bf16"
+    return "fp16" if comfy.model_management.should_use_fp16(device) else "fp32"
 
 
 def require_epsilon(model: ModelPatcher) -> None:

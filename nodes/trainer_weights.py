@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from diffusers import UNet2DConditionModel
 
 from ..training.unet import FP8, alias, build_unet
-from .weights import Weight, weights_of
+from .weights import Weight, is_dynamic, weights_of
 
 PREFIX = "diffusion_model."
 
@@ -26,14 +26,14 @@ def require_plain_weights(model: ModelPatcher) -> None:
 
 
 def require_readable_weights(model: ModelPatcher) -> None:
-    """Raise ValueError where weights of `model` are stored in a form that neither torch nor ComfyUI makes numbers of."""
+    """Raise ValueError where weights of `model` are stored in a form that nobody here makes numbers of."""
     for name, weight in weights_of(model, PREFIX).items():
         kind = type(weight.stored)
         plain = weight.is_plain or hasattr(weight.stored, "__tensor_flatten__") or kind is torch.nn.Parameter
         if not plain and kind is not torch.Tensor:
             raise ValueError(
-                f"model: its weights are stored as {kind.__name__} ({name}), as those of a GGUF file are, and cannot be "
-                "trained upon. Load the same model from a .safetensors file; fp8 ones need no more memory."
+                f"model: its weights are stored as {kind.__name__} ({name}), as those of a GGUF file are, and cannot "
+                "be trained upon. Load the same model from a .safetensors file; fp8 ones need no more memory."
             )
 
 
@@ -46,7 +46,7 @@ def training_unet(model: ModelPatcher, dtype: torch.dtype) -> UNet2DConditionMod
     UNet computes; not so on devices that know no fp8. Quantised weights are copied as plain numbers. Call this under
     `torch.inference_mode(False)`.
     """
-    dynamic = getattr(model, "is_dynamic", lambda: False)()
+    dynamic = is_dynamic(model)
     comfy.model_management.unload_all_models()
     if not (dynamic or model.patches) and model.model_dtype() in (dtype, *FP8):
         comfy.model_management.load_models_gpu([model], force_full_load=True)

@@ -51,9 +51,14 @@ def _as_it_is(stored: torch.Tensor) -> torch.Tensor:
     return stored
 
 
+def is_dynamic(patcher: ModelPatcher) -> bool:
+    """Whether ComfyUI brings weights to the device piece by piece (dynamic VRAM, which older releases lack)."""
+    return getattr(patcher, "is_dynamic", lambda: False)()
+
+
 def weights_of(patcher: ModelPatcher, prefix: str = "") -> dict[str, Weight]:
     """All weights of a model whose names begin with `prefix`, by their names."""
-    dynamic = getattr(patcher, "is_dynamic", lambda: False)()
+    dynamic = is_dynamic(patcher)
     backups = getattr(patcher, "backup_buffers", {})
     found = {}
     with patcher.use_ejected():
