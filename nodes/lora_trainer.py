@@ -157,7 +157,7 @@ class LoraTrainer(io.ComfyNode):
                     min=1,
                     max=1_000_000,
                     tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
-                    "there, and the LoRA comes out just as it would have, on a processor to the bit.",
+                    "there, and the LoRA comes out just as it would have (byte for byte on a processor).",
                 ),
                 io.Int.Input(
                     "seed",

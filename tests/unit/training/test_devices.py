@@ -6,7 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from storybooth.tests.unit.training.conftest import CONFIG
-from storybooth.training.lora import add_lora, lora_parameters
+from storybooth.training.lora import add_lora
 from storybooth.training.loss import DTYPES, NoiseLoss
 from storybooth.training.settings import Options, Settings
 from storybooth.training.unet import FP8, build_unet
@@ -31,6 +31,5 @@ def test_a_card_trains_with_all_that_it_needs_on_it(weights, examples, stored):
             for name, there in module.named_parameters(recurse=False):
                 moved = torch.empty(there.shape, dtype=there.dtype, device=card)
                 module._parameters[name] = torch.nn.Parameter(moved, requires_grad=there.requires_grad)
-        parameters = lora_parameters(unet)
         loss = NoiseLoss(unet, settings, card)(examples[:2], "log_normal", np.random.default_rng(1))
         assert (loss.device, loss.dtype) == (card, torch.float32)
