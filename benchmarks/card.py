@@ -1,9 +1,9 @@
 """Checks and measures StoryBooth on a CUDA card, and writes JSON: within.py [--cuda] COMFYUI card.py [OPTION ...].
 
-Each check adds to one file and prints its part; nothing stops the rest. --dynamic sets up ComfyUI as its main.py does on
-NVIDIA. Without a card all runs on the processor that needs none. card_pack.sh and card_check.sh are for a bare machine.
+Each check adds to one file and prints its part; nothing stops the rest. --dynamic sets up ComfyUI as its main.py does
+on NVIDIA. Without a card all runs on the processor that needs none. card_pack.sh and card_check.sh are for a bare machine.
 """
-# ruff: noqa: ANN, B008, B023, E402, E501 (a script of checks; ComfyUI must be set up before it is imported)
+
 import argparse
 import faulthandler
 import gc
@@ -565,7 +565,7 @@ def steps():
                     + p.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=60)
                 )
         asked.profile.write_text("\n".join(text))
-    del bank, full, patched
+    bank = full = patched = None
     mm.unload_all_models()
     told["left on the card MiB"] = used() // MB
     return told

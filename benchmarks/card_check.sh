@@ -4,9 +4,8 @@
 { set -x
 python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .gpu/whl/*.whl || exit
 mkdir -p /tmp/c /tmp/p; tar xJf .gpu/host.tar.xz -C /tmp/c; tar xJf .gpu/pack.tar.xz -C /tmp/p
-for file in $(git ls-files '*weights/*.safetensors'); do # where the snapshot keeps them may differ by the rooms' names
-  mkdir -p "/tmp/p/$(dirname "$file")"; cp "$file" "/tmp/p/$file"
-done
+weights=$(dirname "$(find . -name eye.safetensors -not -path './.dev/*' | head -1)") # Mini's, where the tree has them
+mkdir -p "/tmp/p/$weights" && cp "$weights"/*.safetensors "/tmp/p/$weights"
 timeout 40 nvidia-smi; free -g | head -2; python3 -m pip list 2>/dev/null | grep -iE "^(torch|diffusers|peft|accelerate|transformers|numpy) "
 set +x; } >"$OUT/setup.log" 2>&1
 export PYTHONPATH=/tmp/site:$PWD/.gpu/stub PYTHONUNBUFFERED=1 OMP_NUM_THREADS=16

@@ -4,6 +4,7 @@ Run as a script by workshop/within.py; it prints JSON.
 """
 
 import json
+import weakref
 
 import comfy.model_management
 import comfy.model_patcher
@@ -11,7 +12,8 @@ import torch
 from parity import ALWAYS, Scene
 
 from storybooth.consistency.reader import BankReader
-from storybooth.nodes import patching
+from storybooth.nodes import patching, store
+from storybooth.nodes.errors import let_go
 from storybooth.nodes.patching import with_phase, without_bank
 from storybooth.nodes.residents import RESIDENTS
 
@@ -86,8 +88,59 @@ def stacked(scene: Scene, bank) -> dict:
     return told
 
 
+def stores(*_: object) -> dict:
+    """What is kept in system memory, and leaves it where others need that."""
+    spare = [1000]
+    kept = store.Store(100, spare=lambda: spare[0])
+    for key in "abc":
+        kept.put(key, key, 30)
+    told = {"all that the budget holds": kept.size == 90}
+    kept.put("d", "d", 30)
+    told["the oldest leaves where it does not"] = kept.get("a") is None and kept.size == 90
+    spare[0] = -1
+    kept.put("e", "e", 30)
+    told["where memory is short, only the latest stays"] = kept.get("e") == "e" and kept.size == 30
+    old, store.BANKS = store.BANKS, kept
+    told["an old bank leaves for a new one"] = store.make_room(70, lambda: 60 - kept.size) is False
+    told["but not in vain"] = kept.size == 30
+    told["it does where that helps"] = store.make_room(50, lambda: 60 - kept.size) and kept.size == 0
+    store.BANKS = old
+    return told
+
+
+class Held:
+    """Stands for a UNet."""
+
+
+def errors(*_: object) -> dict:
+    """What an error keeps that came from another one."""
+    held = []
+
+    def inner() -> None:
+        unet = Held()
+        held.append(weakref.ref(unet))
+        raise OSError("first")
+
+    def outer() -> None:
+        unet = Held()
+        held.append(weakref.ref(unet))
+        try:
+            inner()
+        except OSError as error:
+            raise ValueError("second") from error
+
+    try:
+        outer()
+    except ValueError as error:
+        kept = error
+    told = {"an error keeps what its frames saw": all(reference() is not None for reference in held)}
+    let_go(kept)
+    told["all of its chain let go"] = all(reference() is None for reference in held)
+    return told
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     scene = Scene()
     bank = scene.bank(ALWAYS, **OPTIONS)
-    print(json.dumps({part.__name__: part(scene, bank) for part in (clones, dynamic, stacked)}))
+    print(json.dumps({part.__name__: part(scene, bank) for part in (clones, dynamic, stacked, stores, errors)}))

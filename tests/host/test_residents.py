@@ -8,8 +8,8 @@ def measured(measure_within):
     return measure_within("residents.py")
 
 
-@pytest.mark.parametrize("what", ["clones", "dynamic"])
-def test_banks_leave_the_device_when_nobody_reads_them(measured, what):
+@pytest.mark.parametrize("what", ["clones", "dynamic", "stores", "errors"])
+def test_what_nobody_needs_any_more_leaves(measured, what):
     assert [name for name, value in measured[what].items() if not value] == []
     assert measured[what]
 
