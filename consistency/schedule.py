@@ -8,6 +8,8 @@ step   0 ... start_step - 1              plain self-attention
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..setting import named, setting
+
 COND, UNCOND = 0, 1
 """The two halves of classifier-free guidance, numbered as in ComfyUI's `cond_or_uncond`."""
 
@@ -34,26 +36,59 @@ class Schedule:
     Raises ValueError naming the setting that is out of range.
     """
 
-    strength_32: float = 0.5
-    """Share of an identity image's tokens that a consistent layer of the coarse level keeps, from 0 to 1."""
-    strength_64: float = 0.5
-    """The same at the fine level."""
-    start_step: int = 5
-    """The first step in which a layer may be consistent."""
-    switch_step: int = 20
-    """The first step with `late_probability`."""
-    early_probability: float = 0.7
-    """Probability that a layer is consistent before `switch_step`."""
-    late_probability: float = 0.9
-    """Probability that a layer is consistent from `switch_step` on."""
+    strength_32: float = setting(
+        0.5,
+        "coarse strength",
+        "Share of each identity image that panels see at the coarse level (1/32 of the picture): who is there, and in "
+        "what shape. 0 is none, 1 is all.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
+    strength_64: float = setting(
+        0.5,
+        "fine strength",
+        "Share of each identity image that panels see at the fine level (1/16): texture, colour and detail. 0 is none, "
+        "1 is all.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
+    start_step: int = setting(
+        5,
+        "start step",
+        "Before this step every picture finds its own composition. Later means freer compositions, less alike "
+        "characters.",
+        minimum=0,
+        maximum=1000,
+    )
+    switch_step: int = setting(
+        20, "switch step", "From this step on the late probability holds.", minimum=0, maximum=1000
+    )
+    early_probability: float = setting(
+        0.7,
+        "early probability",
+        "How likely a layer looks at the identity images between start step and switch step.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
+    late_probability: float = setting(
+        0.9,
+        "late probability",
+        "How likely a layer looks at the identity images from the switch step on.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
 
     def __post_init__(self) -> None:
         for name in ("strength_32", "strength_64", "early_probability", "late_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected a number from 0 to 1.")
+                raise ValueError(f"{named(Schedule, name)}: got {getattr(self, name)}, expected a number from 0 to 1.")
         for name in ("start_step", "switch_step"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more.")
+                raise ValueError(f"{named(Schedule, name)}: got {getattr(self, name)}, expected 0 or more.")
 
     def probability(self, step: int) -> float:
         """The probability that a layer is consistent at `step`."""
@@ -87,6 +122,6 @@ class Schedule:
 
 def _asks_for_more(name: str, asked: float, held: float, bound: str = "at most ", where: str = "") -> str:
     return (
-        f"{name}: got {asked}, but this bank was written with {held}{where} and stores no more than that. "
+        f"{named(Schedule, name)}: got {asked}, but this bank was written with {held}{where} and stores no more. "
         f"Set {name} to {bound}{held} here, or write the bank again with {name} {asked}, or with storage 'full'."
     )

@@ -82,8 +82,9 @@ class BankWriter(Phase):
         missing = [step for step in range(self.recipe.steps) if step not in self._written_at]
         if missing:
             raise ValueError(
-                f"sampler_name: '{self.recipe.sampler_name}' never evaluated the model in step {missing[0]} of "
-                f"{self.recipe.steps}, so the bank would have a hole. Use a sampler with fixed steps: ddim, euler."
+                f"sampler (sampler_name): '{self.recipe.sampler_name}' never evaluated the model in step "
+                f"{missing[0]} of {self.recipe.steps}, so the bank would have a hole. Use a sampler with "
+                "fixed steps: ddim, euler."
             )
         sigmas = tuple(self._written_at[step] for step in range(self.recipe.steps))
         if torch.cuda.is_available():

@@ -78,7 +78,7 @@ def require_sampling(width: int, height: int, steps: int, cfg: float) -> None:
     if steps < 1:
         raise ValueError(f"steps: got {steps}, expected 1 or more.")
     if not math.isfinite(cfg):
-        raise ValueError(f"cfg: got {cfg}, expected a finite number such as 5.")
+        raise ValueError(f"CFG (cfg): got {cfg}, expected a finite number such as 5.")
 
 
 def require_sdxl(model: ModelPatcher) -> None:

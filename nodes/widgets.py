@@ -1,10 +1,13 @@
 """Widgets that several nodes share, so that they read and behave alike."""
 
+from typing import Any
+
 import comfy.samplers
 from comfy_api.latest import io
 
+from ..consistency.schedule import Schedule
+from ..setting import about, all_about
 from ..training.settings import Settings
-from ..training.timesteps import DISTRIBUTIONS
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
@@ -63,83 +66,23 @@ def sampling_inputs() -> list[io.Input]:
     ]
 
 
+def widget(holder: type, name: str, **more: Any) -> io.Input:
+    """The widget of a setting, as its field in `holder` has it; `more` goes to it too, and comes first."""
+    told = about(holder, name)
+    shown = {"display_name": told.label, "default": told.default, "tooltip": told.help} | more
+    if isinstance(told.default, bool):
+        return io.Boolean.Input(name, **shown)
+    if told.options:
+        return io.Combo.Input(name, **{"options": list(told.options)} | shown)
+    bounds = {"min": told.minimum, "max": told.maximum} | ({"step": told.step} if told.step else {})
+    return (io.Float if isinstance(told.default, float) else io.Int).Input(name, **bounds, **shown)
+
+
 def schedule_inputs() -> list[io.Input]:
-    """The settings of `consistency.schedule.Schedule`, at the report's values."""
-
-    def share(id: str, display_name: str, default: float, tooltip: str) -> io.Input:
-        return io.Float.Input(
-            id, display_name=display_name, default=default, min=0.0, max=1.0, step=0.05, tooltip=tooltip
-        )
-
-    def step(id: str, display_name: str, default: int, tooltip: str) -> io.Input:
-        return io.Int.Input(id, display_name=display_name, default=default, min=0, max=1000, tooltip=tooltip)
-
-    return [
-        share(
-            "strength_32",
-            "coarse strength",
-            0.5,
-            "Share of each identity image that panels see at the coarse level (1/32 of the picture): who is there, and "
-            "in what shape. 0 is none, 1 is all.",
-        ),
-        share(
-            "strength_64",
-            "fine strength",
-            0.5,
-            "Share of each identity image that panels see at the fine level (1/16): texture, colour and detail. "
-            "0 is none, 1 is all.",
-        ),
-        step(
-            "start_step",
-            "start step",
-            5,
-            "Before this step every picture finds its own composition. Later means freer compositions, "
-            "less alike characters.",
-        ),
-        step("switch_step", "switch step", 20, "From this step on the late probability holds."),
-        share(
-            "early_probability",
-            "early probability",
-            0.7,
-            "How likely a layer looks at the identity images between start step and switch step.",
-        ),
-        share(
-            "late_probability",
-            "late probability",
-            0.9,
-            "How likely a layer looks at the identity images from the switch step on.",
-        ),
-    ]
+    """The settings of `consistency.schedule.Schedule`."""
+    return [widget(Schedule, name) for name in all_about(Schedule)]
 
 
 def timestep_inputs() -> list[io.Input]:
-    """`timestep_sampling`, `mu` and `sigma` of `training.timesteps`, at the report's values."""
-    default = Settings()
-    return [
-        io.Combo.Input(
-            "timestep_sampling",
-            display_name="timestep sampling",
-            options=list(DISTRIBUTIONS),
-            default=default.timestep_sampling,
-            tooltip="Which noise levels are practised how often. log_normal spends most of its time below and "
-            "around the middle, where the character's shape and texture are decided; uniform treats all alike.",
-        ),
-        io.Float.Input(
-            "mu",
-            display_name="mu (log-normal)",
-            default=default.mu,
-            min=-10.0,
-            max=10.0,
-            step=0.05,
-            tooltip="Centre of log_normal. Higher practises noisier levels: composition rather than detail.",
-        ),
-        io.Float.Input(
-            "sigma",
-            display_name="sigma (log-normal)",
-            default=default.sigma,
-            min=0.05,
-            max=10.0,
-            step=0.05,
-            tooltip="Width of log_normal. Higher spreads practice towards the lowest and the highest noise.",
-        ),
-    ]
+    """`timestep_sampling`, `mu` and `sigma` of `training.settings.Settings`."""
+    return [widget(Settings, name) for name in ("timestep_sampling", "mu", "sigma")]

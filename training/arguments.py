@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ..setting import all_about
 from .settings import Options, Settings
 
 
@@ -50,9 +51,11 @@ def read_job(arguments: Sequence[str] | None = None) -> tuple[Job, dict[str, Any
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON with the names below")
+    told = {**all_about(Settings), **all_about(Options)}
     for name, kind in kinds.items():
         how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": kind.__name__}
-        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, **how)
+        words = told[name].help.replace("%", "%%") if name in told else None
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, help=words, **how)
     given = vars(parser.parse_args(arguments))
     config = given.pop("config", None)
     values = {**(_read(config) if config else {}), **given}

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from ..setting import about, named, setting
 from .timesteps import DISTRIBUTIONS
 
 TargetLayers = Literal["self_attention", "self_and_cross_attention"]
@@ -15,60 +16,201 @@ Schedule = Literal["constant", "linear", "cosine"]
 class _Checked:
     def _require(self, name: str, fulfilled: bool, expected: str) -> None:
         if not fulfilled:
-            raise ValueError(f"{name}: got {getattr(self, name)!r}, expected {expected}.")
+            raise ValueError(f"{named(type(self), name)}: got {getattr(self, name)!r}, expected {expected}.")
 
-    def _require_option(self, name: str, options: tuple[str, ...]) -> None:
+    def _require_option(self, name: str) -> None:
+        options = about(type(self), name).options
         self._require(name, getattr(self, name) in options, " or ".join(options))
 
 
 @dataclass(frozen=True)
 class Options(_Checked):
-    """What the report leaves off. Raises ValueError naming the option that is out of range.
+    """What the report leaves off. Raises ValueError naming the option that is out of range."""
 
-    `alpha` 0 means as large as the rank. `min_snr_gamma` 0 is off. `text_dropout` is a probability.
-    `prior_weight` is the weight of the loss on class images, where there are any.
-    """
-
-    alpha: float = 0.0
-    feed_forward: bool = False
-    optimizer: OptimizerName = "adamw"
-    lr_schedule: Schedule = "constant"
-    warmup_steps: int = 0
-    min_snr_gamma: float = 0.0
-    noise_offset: float = 0.0
-    text_dropout: float = 0.0
-    flip: bool = False
-    aspect_ratio_buckets: bool = False
-    prior_weight: float = 1.0
+    alpha: float = setting(
+        0.0,
+        "alpha",
+        "The LoRA is scaled by alpha / rank. 0 makes it as large as the rank; smaller values learn more gently.",
+        minimum=0.0,
+        maximum=1024.0,
+        step=0.5,
+    )
+    feed_forward: bool = setting(
+        False,
+        "feed-forward layers",
+        "Train the layers behind the attention too: finer texture, a file several times as large, and more likely to "
+        "overfit.",
+    )
+    optimizer: OptimizerName = setting(
+        "adamw",
+        "optimizer",
+        "adamw_8bit needs less memory (package bitsandbytes). prodigy finds the learning rate by itself: set that to 1 "
+        "(package prodigyopt). Pictures come out much alike.",
+        options=get_args(OptimizerName),
+    )
+    lr_schedule: Schedule = setting(
+        "constant",
+        "learning rate schedule",
+        "linear and cosine let the learning rate fall to 0 towards the end: the last steps refine the picture instead "
+        "of shaking it.",
+        options=get_args(Schedule),
+    )
+    warmup_steps: int = setting(
+        0,
+        "warm-up steps",
+        "Let the learning rate rise over so many steps. Helps where pictures break at the start.",
+        minimum=0,
+        maximum=100_000,
+    )
+    min_snr_gamma: float = setting(
+        0.0,
+        "min-SNR gamma",
+        "Count steps with little noise less, so that composition is learned sooner than grain. 5 is usual, 0 is off.",
+        minimum=0.0,
+        maximum=100.0,
+        step=0.5,
+    )
+    noise_offset: float = setting(
+        0.0,
+        "noise offset",
+        "Lets pictures become darker or brighter as a whole. 0.05 is usual, 0 is off.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.01,
+    )
+    text_dropout: float = setting(
+        0.0,
+        "text dropout",
+        "How often a photo is shown without its caption. 0.1 makes the character come through even where the prompt "
+        "hardly mentions it.",
+        minimum=0.0,
+        maximum=0.99,
+        step=0.01,
+    )
+    flip: bool = setting(
+        False,
+        "horizontal flip",
+        "Show half of the photos mirrored. More variety; wrong for characters with writing, or with a mark on one side "
+        "only.",
+    )
+    aspect_ratio_buckets: bool = setting(
+        False,
+        "aspect ratio buckets",
+        "Train wide and tall photos in their own shape instead of cropping them to squares, so that heads and feet "
+        "stay in the picture.",
+    )
+    prior_weight: float = setting(
+        1.0,
+        "prior weight",
+        "How much the class images count beside the photos. Higher keeps more of what the model knew, and learns the "
+        "character more slowly.",
+        minimum=0.0,
+        maximum=10.0,
+        step=0.05,
+    )
 
     def __post_init__(self) -> None:
         for name in ("alpha", "min_snr_gamma", "noise_offset", "prior_weight"):
             self._require(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._require("warmup_steps", self.warmup_steps >= 0, "0 or more")
         self._require("text_dropout", 0 <= self.text_dropout < 1, "0 or more and less than 1")
-        self._require_option("optimizer", get_args(OptimizerName))
-        self._require_option("lr_schedule", get_args(Schedule))
+        self._require_option("optimizer")
+        self._require_option("lr_schedule")
 
 
 @dataclass(frozen=True)
 class Settings(_Checked):
     """Everything that shapes the result of a run, apart from the images, the captions and the models.
 
-    `steps` counts optimizer steps. Raises ValueError naming the setting that is out of range.
+    Raises ValueError naming the setting that is out of range.
     """
 
-    steps: int = 1450
-    learning_rate: float = 1e-4
-    rank: int = 4
-    batch_size: int = 1
-    gradient_accumulation: int = 4
-    resolution: int = 1024
-    timestep_sampling: str = "log_normal"
-    mu: float = -0.3
-    sigma: float = 1.6
-    target_layers: TargetLayers = "self_attention"
-    precision: Precision = "fp32"
-    seed: int = 42
+    steps: int = setting(
+        1450,
+        "steps",
+        "How long to learn. Too few and the character is not recognised, too many and every picture looks like the "
+        "photos.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    learning_rate: float = setting(
+        1e-4,
+        "learning rate",
+        "How much each step changes. Higher learns faster and breaks pictures sooner.",
+        minimum=1e-7,
+        maximum=1.0,
+        step=1e-6,
+    )
+    rank: int = setting(
+        4,
+        "rank",
+        "How much detail the LoRA can hold, and how large its file is. 4 is enough for a toy.",
+        minimum=1,
+        maximum=256,
+    )
+    batch_size: int = setting(
+        1, "batch size", "How many photos are looked at together. More needs more memory.", minimum=1, maximum=64
+    )
+    gradient_accumulation: int = setting(
+        4,
+        "gradient accumulation",
+        "How many batches make one step. Calms learning as a larger batch would, without the memory, but takes that "
+        "many times longer.",
+        minimum=1,
+        maximum=256,
+    )
+    resolution: int = setting(
+        1024,
+        "resolution",
+        "Photos are scaled and cropped to squares of this many pixels. SDXL was made for 1024.",
+        minimum=64,
+        maximum=2048,
+        step=8,
+    )
+    timestep_sampling: str = setting(
+        "log_normal",
+        "timestep sampling",
+        "Which noise levels are practised how often. log_normal spends most of its time below and around the middle, "
+        "where the character's shape and texture are decided; uniform treats all alike.",
+        options=DISTRIBUTIONS,
+    )
+    mu: float = setting(
+        -0.3,
+        "mu (log-normal)",
+        "Centre of log_normal. Higher practises noisier levels: composition rather than detail.",
+        minimum=-10.0,
+        maximum=10.0,
+        step=0.05,
+    )
+    sigma: float = setting(
+        1.6,
+        "sigma (log-normal)",
+        "Width of log_normal. Higher spreads practice towards the lowest and the highest noise.",
+        minimum=0.05,
+        maximum=10.0,
+        step=0.05,
+    )
+    target_layers: TargetLayers = setting(
+        "self_attention",
+        "target layers",
+        "self_attention learns how the character looks. self_and_cross_attention also learns what the words mean: "
+        "stronger, a file twice as large, and more likely to overfit.",
+        options=get_args(TargetLayers),
+    )
+    precision: Precision = setting(
+        "fp32",
+        "precision",
+        "auto takes bf16 where the graphics card can, and fp32 on a processor. The LoRA itself is always trained in "
+        "fp32.",
+        options=get_args(Precision),
+    )
+    seed: int = setting(
+        42,
+        "seed",
+        "Where all random numbers of the training start. Another seed, another LoRA.",
+        minimum=0,
+        maximum=0xFFFFFFFFFFFFFFFF,
+    )
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
@@ -82,11 +224,11 @@ class Settings(_Checked):
                 "1 with the optimizer prodigy, which finds the rate by itself and takes this one as a factor",
             )
         self._require("resolution", self.resolution >= 64 and self.resolution % 8 == 0, "a multiple of 8, 64 or more")
-        self._require_option("timestep_sampling", DISTRIBUTIONS)
+        self._require_option("timestep_sampling")
         self._require("mu", math.isfinite(self.mu), "a finite number")
         self._require("sigma", 0 < self.sigma < math.inf, "more than 0 and finite")
-        self._require_option("target_layers", get_args(TargetLayers))
-        self._require_option("precision", get_args(Precision))
+        self._require_option("target_layers")
+        self._require_option("precision")
         self._require("seed", self.seed >= 0, "0 or more")
 
     @property

@@ -116,11 +116,11 @@ class PanelSampler(io.ComfyNode):
         require_sdxl_vae(vae)
         require_text_for(model, storyboard)
         require_sampling(width, height, steps, cfg)
-        require_option("sampler_name", sampler_name, SAMPLERS)
+        require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
         require_option("scheduler", scheduler, SCHEDULERS)
-        require_option("seed_mode", seed_mode, SEED_MODES)
+        require_option("seed mode (seed_mode)", seed_mode, SEED_MODES)
         if at_once < 1:
-            raise ValueError(f"at_once: got {at_once}, expected 1 or more panels.")
+            raise ValueError(f"panels at once (at_once): got {at_once}, expected 1 or more panels.")
         shown = storyboard.shown
         if not shown:
             raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")

@@ -111,10 +111,10 @@ class IdentityBankWriter(io.ComfyNode):
         require_sdxl(model)
         require_text_for(model, storyboard)
         require_sampling(width, height, steps, cfg)
-        require_option("sampler_name", sampler_name, SAMPLERS)
+        require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
         require_option("scheduler", scheduler, SCHEDULERS)
         require_option("storage", storage, STORAGES)
-        require_option("bank_dtype", bank_dtype, list(DTYPES))
+        require_option("bank precision (bank_dtype)", bank_dtype, list(DTYPES))
         identities = _identity_lines(storyboard)
         weights, lora = network_of(model)
         recipe = Recipe(

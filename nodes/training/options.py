@@ -1,16 +1,17 @@
 """LoRA Training Options: what the trainer can do beyond the report, all of it off unless it is switched on here."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import folder_paths
 import torch
 from comfy_api.latest import io
 
 from ...files import SUFFIX, file_state
-from ...training.settings import OptimizerName, Options, Schedule
+from ...training.settings import Options
 from ..checks import require_option, require_tensor_list, single_values
 from ..sockets import TrainingOptions, TrainingOptionsSocket
+from ..widgets import widget
 
 NONE = "none"
 
@@ -25,7 +26,6 @@ class TrainingOptionsNode(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        default = Options()
         return io.Schema(
             node_id="StoryBoothTrainingOptions",
             display_name="LoRA Training Options",
@@ -46,16 +46,7 @@ class TrainingOptionsNode(io.ComfyNode):
                     default="a plush",
                     tooltip="What the class images show: the instance prompt without the rare word.",
                 ),
-                io.Float.Input(
-                    "prior_weight",
-                    display_name="prior weight",
-                    default=default.prior_weight,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="How much the class images count beside the photos. Higher keeps more of what the model "
-                    "knew, and learns the character more slowly.",
-                ),
+                widget(Options, "prior_weight"),
                 io.Combo.Input(
                     "continue_from",
                     display_name="continue from",
@@ -64,90 +55,9 @@ class TrainingOptionsNode(io.ComfyNode):
                     tooltip="A LoRA to start from instead of nothing, such as one that should look more like the "
                     "photos. It must have the same rank and layers.",
                 ),
-                io.Boolean.Input(
-                    "aspect_ratio_buckets",
-                    display_name="aspect ratio buckets",
-                    default=default.aspect_ratio_buckets,
-                    tooltip="Train wide and tall photos in their own shape instead of cropping them to squares, so "
-                    "that heads and feet stay in the picture.",
-                ),
-                io.Boolean.Input(
-                    "flip",
-                    display_name="horizontal flip",
-                    default=default.flip,
-                    tooltip="Show half of the photos mirrored. More variety; wrong for characters with writing, or "
-                    "with a mark on one side only.",
-                ),
-                io.Float.Input(
-                    "text_dropout",
-                    display_name="text dropout",
-                    default=default.text_dropout,
-                    min=0.0,
-                    max=0.99,
-                    step=0.01,
-                    tooltip="How often a photo is shown without its caption. 0.1 makes the character come through even "
-                    "where the prompt hardly mentions it.",
-                ),
-                io.Float.Input(
-                    "alpha",
-                    display_name="alpha",
-                    default=default.alpha,
-                    min=0.0,
-                    max=1024.0,
-                    step=0.5,
-                    tooltip="The LoRA is scaled by alpha / rank. 0 makes it as large as the rank; smaller values learn "
-                    "more gently.",
-                ),
-                io.Boolean.Input(
-                    "feed_forward",
-                    display_name="feed-forward layers",
-                    default=default.feed_forward,
-                    tooltip="Train the layers behind the attention too: finer texture, a file several times as large, "
-                    "and more likely to overfit.",
-                ),
-                io.Combo.Input(
-                    "optimizer",
-                    display_name="optimizer",
-                    options=list(get_args(OptimizerName)),
-                    default=default.optimizer,
-                    tooltip="adamw_8bit needs less memory (package bitsandbytes). prodigy finds the learning rate by "
-                    "itself: set that to 1 (package prodigyopt). Pictures come out much alike.",
-                ),
-                io.Combo.Input(
-                    "lr_schedule",
-                    display_name="learning rate schedule",
-                    options=list(get_args(Schedule)),
-                    default=default.lr_schedule,
-                    tooltip="linear and cosine let the learning rate fall to 0 towards the end: the last steps refine "
-                    "the picture instead of shaking it.",
-                ),
-                io.Int.Input(
-                    "warmup_steps",
-                    display_name="warm-up steps",
-                    default=default.warmup_steps,
-                    min=0,
-                    max=100_000,
-                    tooltip="Let the learning rate rise over so many steps. Helps where pictures break at the start.",
-                ),
-                io.Float.Input(
-                    "min_snr_gamma",
-                    display_name="min-SNR gamma",
-                    default=default.min_snr_gamma,
-                    min=0.0,
-                    max=100.0,
-                    step=0.5,
-                    tooltip="Count steps with little noise less, so that composition is learned sooner than grain. 5 "
-                    "is usual, 0 is off.",
-                ),
-                io.Float.Input(
-                    "noise_offset",
-                    display_name="noise offset",
-                    default=default.noise_offset,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Lets pictures become darker or brighter as a whole. 0.05 is usual, 0 is off.",
-                ),
+                *(widget(Options, name) for name in ("aspect_ratio_buckets", "flip", "text_dropout", "alpha")),
+                *(widget(Options, name) for name in ("feed_forward", "optimizer", "lr_schedule", "warmup_steps")),
+                *(widget(Options, name) for name in ("min_snr_gamma", "noise_offset")),
             ],
             outputs=[
                 TrainingOptionsSocket.Output(

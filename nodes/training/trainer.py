@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import comfy.sd
 import folder_paths
@@ -14,12 +14,12 @@ from comfy_api.latest import io
 from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
-from ...training.settings import Settings, TargetLayers
+from ...training.settings import Settings
 from ..canvas import show_text
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
 from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
-from ..widgets import timestep_inputs
+from ..widgets import timestep_inputs, widget
 from .view import TrainingView
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
@@ -42,7 +42,6 @@ class LoraTrainer(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        default = Settings()
         return io.Schema(
             node_id="StoryBoothLoraTrainer",
             display_name="Log-Normal DreamBooth LoRA Trainer",
@@ -82,76 +81,12 @@ class LoraTrainer(io.ComfyNode):
                     tooltip="The caption of photos that have none: a rare word for your character, such as sks, and "
                     "what it is. Use the same words as the subject of your story.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    display_name="steps",
-                    default=default.steps,
-                    min=1,
-                    max=1_000_000,
-                    tooltip="How long to learn. Too few and the character is not recognised, too many and every "
-                    "picture looks like the photos.",
-                ),
-                io.Float.Input(
-                    "learning_rate",
-                    display_name="learning rate",
-                    default=default.learning_rate,
-                    min=1e-7,
-                    max=1.0,
-                    step=1e-6,
-                    round=False,
-                    tooltip="How much each step changes. Higher learns faster and breaks pictures sooner.",
-                ),
-                io.Int.Input(
-                    "rank",
-                    display_name="rank",
-                    default=default.rank,
-                    min=1,
-                    max=256,
-                    tooltip="How much detail the LoRA can hold, and how large its file is. 4 is enough for a toy.",
-                ),
-                io.Int.Input(
-                    "batch_size",
-                    display_name="batch size",
-                    default=default.batch_size,
-                    min=1,
-                    max=64,
-                    tooltip="How many photos are looked at together. More needs more memory.",
-                ),
-                io.Int.Input(
-                    "gradient_accumulation",
-                    display_name="gradient accumulation",
-                    default=default.gradient_accumulation,
-                    min=1,
-                    max=256,
-                    tooltip="How many batches make one step. Calms learning as a larger batch would, without the "
-                    "memory, but takes that many times longer.",
-                ),
-                io.Int.Input(
-                    "resolution",
-                    display_name="resolution",
-                    default=default.resolution,
-                    min=64,
-                    max=2048,
-                    step=8,
-                    tooltip="Photos are scaled and cropped to squares of this many pixels. SDXL was made for 1024.",
-                ),
+                widget(Settings, "steps"),
+                widget(Settings, "learning_rate", round=False),
+                *(widget(Settings, name) for name in ("rank", "batch_size", "gradient_accumulation", "resolution")),
                 *timestep_inputs(),
-                io.Combo.Input(
-                    "target_layers",
-                    display_name="target layers",
-                    options=list(get_args(TargetLayers)),
-                    default=default.target_layers,
-                    tooltip="self_attention learns how the character looks. self_and_cross_attention also learns what "
-                    "the words mean: stronger, a file twice as large, and more likely to overfit.",
-                ),
-                io.Combo.Input(
-                    "precision",
-                    display_name="precision",
-                    options=list(PRECISIONS),
-                    default="auto",
-                    tooltip="auto takes bf16 where the graphics card can, and fp32 on a processor. The LoRA itself is "
-                    "always trained in fp32.",
-                ),
+                widget(Settings, "target_layers"),
+                widget(Settings, "precision", options=list(PRECISIONS), default="auto"),
                 io.Boolean.Input(
                     "gradient_checkpointing",
                     display_name="gradient checkpointing",
@@ -167,16 +102,8 @@ class LoraTrainer(io.ComfyNode):
                     tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
                     "there, and the LoRA comes out just as it would have.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    display_name="seed",
-                    default=default.seed,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    # Without this the canvas would change a widget of this name after each run, and train again.
-                    control_after_generate=False,
-                    tooltip="Where all random numbers of the training start. Another seed, another LoRA.",
-                ),
+                # Without this the canvas would change a widget of this name after each run, and train again.
+                widget(Settings, "seed", control_after_generate=False),
                 io.String.Input(
                     "lora_name",
                     display_name="LoRA name",

@@ -82,7 +82,7 @@ def test_memory_is_as_before_however_the_training_ends(measured):
         ("alpha channel", ("images:", "4 channels", "RGB")),
         ("precision", ("precision:", "fp8", "auto, bf16")),
         ("resolution", ("resolution:", "100", "multiple of 8")),
-        ("learning_rate", ("learning_rate:", "nan", "more than 0")),
+        ("learning_rate", ("learning rate (learning_rate):", "nan", "more than 0")),
         ("lora_name", ("lora_name:", "../refused", "plain name")),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_sampler_that_passes_over_a_step_is_refused():
     writer.start(SIGMAS, seed=None)
     for sigma in SIGMAS[:3] + SIGMAS[4:]:
         writer.begin(sigma)
-    with pytest.raises(ValueError, match=r"^sampler_name: .*step 3 of 5"):
+    with pytest.raises(ValueError, match=r"^sampler \(sampler_name\): .*step 3 of 5"):
         writer.finish(torch.zeros(2))
 
 

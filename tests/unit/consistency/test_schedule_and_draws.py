@@ -32,7 +32,7 @@ def test_levels_are_the_two_resolutions_of_the_up_blocks():
     ],
 )
 def test_a_setting_out_of_range_is_named(setting, value):
-    with pytest.raises(ValueError, match=f"^{setting}: got {value}"):
+    with pytest.raises(ValueError, match=rf"^[a-z ]+ \({setting}\): got {value}"):
         Schedule(**{setting: value})
 
 
@@ -107,7 +107,7 @@ def test_the_report_settings_act():
     ],
 )
 def test_asking_for_more_than_was_written_names_the_setting(asked, setting):
-    with pytest.raises(ValueError, match=f"^{setting}: .*write the bank again"):
+    with pytest.raises(ValueError, match=rf"^[a-z ]+ \({setting}\): .*write the bank again"):
         Schedule(**asked).require_within(Schedule(), 50)
 
 

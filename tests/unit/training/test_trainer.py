@@ -222,5 +222,5 @@ def test_processes_share_a_step_and_change_nothing_but_rounding(make_unet, examp
 )
 def test_a_setting_out_of_range_is_named(setting):
     (name,) = setting
-    with pytest.raises(ValueError, match=rf"^{name}: got .*expected"):
+    with pytest.raises(ValueError, match=rf"^[\w ()-]*\b{name}\b[\w ()-]*: got .*expected"):
         Settings(**setting)
