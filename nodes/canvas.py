@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import comfy.model_management
 import folder_paths
+from comfy_api.feature_flags import supports_feature
+from comfy_api.latest import io
 from PIL import Image
 from server import PromptServer
 
@@ -13,11 +15,20 @@ from ..files import prepare_folder, write_whole
 
 T = TypeVar("T")
 
+SHOWN_WHEN_CACHED = {"has_intermediate_output": True} if hasattr(io.Schema, "has_intermediate_output") else {}
+"""For the Schema of a node that shows more than images: newer ComfyUI then shows it again after a cached run."""
+
 
 def show_text(text: str, node_id: str) -> None:
-    """Show a line of text on the node. Nothing happens where no server runs."""
+    """Show a line of text on the node. Nothing happens where no server runs.
+
+    Only a client that announced a feature gets it: plainer ones take every binary message for a picture.
+    """
     server = getattr(PromptServer, "instance", None)
-    if server is not None:
+    if server is None:
+        return
+    # ComfyUI has no flag for texts; who announces this one tells binary messages apart by their kind.
+    if supports_feature(getattr(server, "sockets_metadata", {}), server.client_id, "supports_preview_metadata"):
         server.send_progress_text(text, node_id, server.client_id)
 
 

@@ -67,6 +67,14 @@ class RunFiles:
             "train again."
         )
 
+    def beside_another_seed(self) -> "RunFiles":
+        """These files, or where `path` holds the same run from another seed, those of `<name>.seed<seed>` beside it."""
+        made, _ = _made(self.path)
+        lasting = {**self.recipe, "seed": made.get("seed"), "steps": made.get("steps")}
+        if made != lasting or made["seed"] == self.recipe["seed"]:
+            return self
+        return replace(self, path=self.path.with_name(f"{self._name}.seed{self.recipe['seed']}{SUFFIX}"))
+
     def prepare(self) -> None:
         """Make the folders. Raises OSError."""
         prepare_folder(self.path.parent)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import comfy.utils
 import torch
@@ -11,7 +12,7 @@ from comfy_api.latest import io
 
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
-from ..canvas import show_text
+from ..canvas import SHOWN_WHEN_CACHED, show_text
 from ..checks import (
     require_kind,
     require_option,
@@ -21,12 +22,15 @@ from ..checks import (
     require_sdxl_vae,
     require_text_for,
 )
+from ..consistency.reading import WRITER
+from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
 
 SEED_MODES = ("same", "increment")
+WIDGETS = ("steps", "cfg", "sampler_name", "scheduler", "seed_mode", "at_once")
 
 
 class PanelSampler(io.ComfyNode):
@@ -44,6 +48,7 @@ class PanelSampler(io.ComfyNode):
                 io.Model.Input(
                     "model",
                     display_name="model",
+                    lazy=True,  # what needs no model is checked before one is trained
                     tooltip="From Consistent Self-Attention Patch. [plain] lines leave it unread.",
                 ),
                 StoryboardSocket.Input("storyboard", display_name="storyboard", tooltip="The lines to draw."),
@@ -71,6 +76,7 @@ class PanelSampler(io.ComfyNode):
                     "bank",
                     display_name="bank",
                     optional=True,
+                    lazy=True,
                     tooltip="With it, [id] lines show the identity images themselves instead of being drawn again.",
                 ),
                 io.Int.Input(
@@ -92,8 +98,31 @@ class PanelSampler(io.ComfyNode):
                     tooltip="The panels before the VAE, for another VAE or a second sampler.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            **SHOWN_WHEN_CACHED,
         )
+
+    @classmethod
+    def check_lazy_status(
+        cls, storyboard: EncodedStoryboard, width: int, height: int, vae: VAE | None = None, **others: Any
+    ) -> list[str]:
+        """Look at all that is known by now: no hours of training and drawing for panels that cannot be drawn."""
+        require_sdxl_vae(vae)
+        _require_widgets(width, height, **{name: others[name] for name in WIDGETS if name in others})
+        shown = _shown_lines(storyboard)
+        # An optional socket is only among the inputs where something is wired to it.
+        wanted = [name for name in ("model", "bank") if name in others and others[name] is None]
+        if "bank" not in wanted:
+            _identity_latents(storyboard, others.get("bank"), width, height)
+            return wanted
+        if set(storyboard.identities).isdisjoint(shown):  # the bank's pictures are not among the panels
+            return wanted[:1]
+        size = widgets_of(source_of(cls.hidden, "bank", WRITER), ("width", "height"))
+        if size is not None:
+            _require_size((size["width"], size["height"]), width, height)
+        elif source_of(cls.hidden, "bank", "StoryBoothLoadIdentityBank") is not None:
+            return ["bank"]  # opened in a moment, and then checked
+        return wanted[:1]  # the patch before the bank: it, too, has something to check
 
     @classmethod
     def execute(
@@ -115,15 +144,8 @@ class PanelSampler(io.ComfyNode):
         require_sdxl(model)
         require_sdxl_vae(vae)
         require_text_for(model, storyboard)
-        require_sampling(width, height, steps, cfg)
-        require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
-        require_option("scheduler", scheduler, SCHEDULERS)
-        require_option("seed mode (seed_mode)", seed_mode, SEED_MODES)
-        if at_once < 1:
-            raise ValueError(f"panels at once (at_once): got {at_once}, expected 1 or more panels.")
-        shown = storyboard.shown
-        if not shown:
-            raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
+        _require_widgets(width, height, steps, cfg, sampler_name, scheduler, seed_mode, at_once)
+        shown = _shown_lines(storyboard)
         held = _identity_latents(storyboard, bank, width, height)
         if not held.keys().isdisjoint(shown):  # else no identity image is shown beside the panels
             require_same_network(model, bank)
@@ -148,6 +170,26 @@ class PanelSampler(io.ComfyNode):
             progress.update_absolute(len(images) * steps)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
+
+
+def _require_widgets(
+    width: int, height: int, steps: int, cfg: float, sampler_name: str, scheduler: str, seed_mode: str, at_once: int = 1
+) -> None:
+    """Raise ValueError, naming the widget, where panels cannot be drawn so."""
+    require_sampling(width, height, steps, cfg)
+    require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
+    require_option("scheduler", scheduler, SCHEDULERS)
+    require_option("seed mode (seed_mode)", seed_mode, SEED_MODES)
+    if at_once < 1:
+        raise ValueError(f"panels at once (at_once): got {at_once}, expected 1 or more panels.")
+
+
+def _shown_lines(storyboard: EncodedStoryboard) -> list[int]:
+    """The places of the lines to draw. ValueError where there are none."""
+    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
+    if not storyboard.shown:
+        raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
+    return storyboard.shown
 
 
 def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
@@ -176,12 +218,17 @@ def _identity_latents(
             f"({_difference(asked, held)}). Write the bank from this storyboard, or disconnect bank here so that [id] "
             "lines are drawn like any other."
         )
-    if (width, height) != (recipe.width, recipe.height):
+    _require_size((recipe.width, recipe.height), width, height)
+    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
+
+
+def _require_size(held: tuple[int, int], width: int, height: int) -> None:
+    """Raise ValueError where identity images of the size `held` are to stand among panels of another."""
+    if (width, height) != held:
         raise ValueError(
-            f"bank: its identity images are {recipe.width} x {recipe.height}, the panels {width} x {height}. Use the "
+            f"bank: its identity images are {held[0]} x {held[1]}, the panels {width} x {height}. Use the "
             "same width and height, or disconnect bank here so that [id] lines are drawn at the panels' size."
         )
-    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
 
 
 def _difference(asked: Sequence[tuple[str, int | None]], held: Sequence[tuple[str, int | None]]) -> str:

@@ -28,7 +28,7 @@ class SaveIdentityBank(io.ComfyNode):
             category="StoryBooth",
             description="Saves a bank in models/identity_banks. Nothing that is there already is replaced.",
             inputs=[
-                IdentityBankSocket.Input("bank", display_name="bank", tooltip="From Identity Bank Writer."),
+                IdentityBankSocket.Input("bank", display_name="bank", lazy=True, tooltip="From Identity Bank Writer."),
                 io.String.Input(
                     "name",
                     display_name="name",
@@ -39,6 +39,12 @@ class SaveIdentityBank(io.ComfyNode):
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def check_lazy_status(cls, name: str, bank: IdentityBank | None = None) -> list[str]:
+        """Look at the name first: no hours of training for a bank that cannot be saved."""
+        file_name(name, "name")
+        return ["bank"] if bank is None else []
 
     @classmethod
     def execute(cls, bank: IdentityBank, name: str) -> io.NodeOutput:

@@ -87,9 +87,14 @@ class IdentityBankWriter(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(cls, model: ModelPatcher | None, storyboard: EncodedStoryboard, **_: Any) -> list[str]:
-        """Look at the storyboard first: no hours of training for a story that has nothing to write."""
+    def check_lazy_status(
+        cls, storyboard: EncodedStoryboard, steps: int, model: ModelPatcher | None = None, **widgets: Any
+    ) -> list[str]:
+        """Look at storyboard and widgets first: no hours of training for a bank that cannot be written."""
         _identity_lines(storyboard)
+        schedule = _check_widgets(steps=steps, **widgets)
+        if why := schedule.why_never(steps):
+            _warn_of_empty(why, cls.hidden.unique_id)
         return ["model"] if model is None else []
 
     @classmethod
@@ -110,11 +115,8 @@ class IdentityBankWriter(io.ComfyNode):
     ) -> io.NodeOutput:
         require_sdxl(model)
         require_text_for(model, storyboard)
-        require_sampling(width, height, steps, cfg)
-        require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
-        require_option("scheduler", scheduler, SCHEDULERS)
-        require_option("storage", storage, STORAGES)
-        require_option("bank precision (bank_dtype)", bank_dtype, list(DTYPES))
+        sampling = {"steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler}
+        kept = _check_widgets(width, height, **sampling, storage=storage, bank_dtype=bank_dtype, **schedule)
         identities = _identity_lines(storyboard)
         weights, lora = network_of(model)
         recipe = Recipe(
@@ -129,7 +131,7 @@ class IdentityBankWriter(io.ComfyNode):
             sampler_name=sampler_name,
             scheduler=scheduler,
             seed=seed,
-            schedule=Schedule(**schedule),
+            schedule=kept,
             storage=storage,
             dtype=bank_dtype,
             sampling=sampling_of(model),
@@ -144,6 +146,8 @@ class IdentityBankWriter(io.ComfyNode):
             always = model.model_options.get("disable_cfg1_optimization", False)
             size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(cfg, 1.0) and not always else 2)
             _announce(recipe, size, cls.hidden.unique_id)
+            if why := kept.why_never(recipe.steps):
+                _warn_of_empty(why, cls.hidden.unique_id)
             bank = _write(model, recipe, geometry, positive, storyboard.negative, steps)
             BANKS.put(key, bank, bank.size)
         else:
@@ -160,6 +164,33 @@ def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
             "is nothing to write. Put [id] before one or more lines that show your character."
         )
     return storyboard.identities
+
+
+def _check_widgets(
+    width: int,
+    height: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    storage: str,
+    bank_dtype: str,
+    seed: int = 0,
+    **schedule: float,
+) -> Schedule:
+    """The schedule. ValueError, naming the widget, where a bank cannot be written so; `seed` may be any."""
+    require_sampling(width, height, steps, cfg)
+    require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
+    require_option("scheduler", scheduler, SCHEDULERS)
+    require_option("storage", storage, STORAGES)
+    require_option("bank precision (bank_dtype)", bank_dtype, list(DTYPES))
+    return Schedule(**schedule)
+
+
+def _warn_of_empty(why: str, node_id: str) -> None:
+    text = f"This bank will be empty, and pictures as without it: {why}."
+    show_text(text, node_id)
+    logging.warning("StoryBooth: Identity Bank Writer (node %s): %s", node_id, text)
 
 
 def _announce(recipe: Recipe, size: int, node_id: str) -> None:

@@ -15,7 +15,7 @@ from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings
-from ..canvas import show_text
+from ..canvas import SHOWN_WHEN_CACHED, show_text
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
 from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
@@ -109,7 +109,8 @@ class LoraTrainer(io.ComfyNode):
                     display_name="LoRA name",
                     default="nupjuki",
                     tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
-                    "existing file is never overwritten; the same run with more steps goes on from it.",
+                    "existing file is never overwritten: the same run with more steps goes on from it, and one with "
+                    "another seed is saved beside it, as nupjuki.seed7.",
                 ),
                 TrainingOptionsSocket.Input(
                     "options",
@@ -148,6 +149,7 @@ class LoraTrainer(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            **SHOWN_WHEN_CACHED,
         )
 
     @classmethod
@@ -203,17 +205,18 @@ class LoraTrainer(io.ComfyNode):
         path = path_for("loras", name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
-        files = RunFiles(path, states, recipe)
+        files = RunFiles(path, states, recipe).beside_another_seed()
+        name = name.with_name(files.path.name)
         node_id = cls.hidden.unique_id
         view = TrainingView(node_id, lora_name, settings.steps, device)
         trained = files.find_finished()
         if trained is None:
             how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt
             trained = learn(model, clip, vae, photos, settings, files, view, *how)
-            show_text(f"Saved {path}", node_id)
+            show_text(f"Saved {files.path}", node_id)
         else:
-            show_text(f"Trained before: {path}", node_id)
-            logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
+            show_text(f"Trained before: {files.path}", node_id)
+            logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", files.path)
         if len(trained.losses) < settings.steps:
             _note_outdated(lora_name)
         else:

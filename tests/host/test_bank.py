@@ -118,7 +118,7 @@ ONLY_PLAIN = "[plain] a house\n[plain] {subject} at sea"
         ({"writer": {"early_probability": -1}}, ("early_probability", "-1")),
         ({"writer": {"start_step": -1}}, ("start_step", "-1")),
         ({"writer": {"steps": 0}}, ("steps", "0")),
-        ({"writer": {"width": 100}}, ("width: got 100", "multiple of 8")),
+        ({"writer": {"width": 100}, "panels": {"width": 100}}, ("width: got 100", "multiple of 8")),
         ({"panels": {"height": 100}}, ("height: got 100", "multiple of 8")),
         ({"panels": {"seed_mode": "dance"}}, ("seed_mode", "dance")),
         ({"panels": {"width": 128}}, ("bank: its identity images are 64 x 64", "128 x 64")),
@@ -126,7 +126,13 @@ ONLY_PLAIN = "[plain] a house\n[plain] {subject} at sea"
         ({"patch": {"start_step": 0}}, ("start step (start_step): got 0", "at least 1")),
         ({"patch": {"early_probability": 0.9}}, ("early probability (early_probability): got 0.9", "0.8")),
         ({"writer": {"cfg": 1.0}}, ("bank: it was written at cfg 1", "unconditional")),
-        ({"writer": {"width": 8192, "height": 8192, "storage": "full", "steps": 1000}}, ("storage:", "GiB", "free")),
+        (
+            {
+                "writer": {"width": 8192, "height": 8192, "storage": "full", "steps": 1000},
+                "panels": {"width": 8192, "height": 8192},
+            },
+            ("storage:", "GiB", "free"),
+        ),
     ],
 )
 def test_bad_input_is_answered(comfy, changes, says):
