@@ -9,6 +9,7 @@ from uuid import uuid4
 import torch
 
 from .draws import is_consistent
+from .host_memory import give_back
 from .schedule import COND, UNCOND, Layer, Schedule
 
 Storage = Literal["compact", "full"]
@@ -153,6 +154,11 @@ class IdentityBank:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "IdentityBank":
         return self
+
+    def __del__(self) -> None:
+        # The next bank may need the room, and torch would keep pinned memory to itself.
+        if self.__dict__.pop("features", None) and torch is not None:
+            give_back()
 
     @property
     def images(self) -> int:

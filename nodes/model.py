@@ -7,6 +7,7 @@ from comfy.model_patcher import ModelPatcher
 from ..consistency.bank import Geometry, tokens_of
 from ..consistency.schedule import Layer
 from ..fingerprint import fingerprint
+from .weights import weights_of
 
 
 def bank_geometry(model: ModelPatcher, width: int, height: int) -> Geometry:
@@ -25,10 +26,10 @@ def network_of(model: ModelPatcher) -> tuple[str, str]:
 
     ComfyUI's own patch ids are random and differ from run to run.
     """
-    entries = sorted(model.get_key_patches("diffusion_model.").items())
-    weights = [(key, weight[0]) for key, (weight, *_) in entries]
-    patches = [(key, key_patches) for key, (_, *key_patches) in entries if key_patches]
-    return fingerprint(weights), fingerprint(patches) if patches else ""
+    weights = sorted(weights_of(model, "diffusion_model.").items(), key=lambda entry: entry[0])
+    patches = [(key, weight.patches) for key, weight in weights if weight.patches]
+    numbers = fingerprint((key, weight.counted) for key, weight in weights)
+    return numbers, fingerprint(patches) if patches else ""
 
 
 def sampling_of(model: ModelPatcher) -> str:

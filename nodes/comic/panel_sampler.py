@@ -24,7 +24,9 @@ from ..checks import (
 )
 from ..consistency.reading import WRITER
 from ..graph import source_of, widgets_of
+from ..residents import RESIDENTS
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
+from ..weights import is_dynamic
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
@@ -162,12 +164,13 @@ class PanelSampler(io.ComfyNode):
             for index, panel in zip(shown, panels, strict=True)
         ]
         latents, images = [], []
-        for panel, latent in zip(panels, sampling.latents(lines), strict=True):
-            image = decoding.image(latent)
-            latents.append(latent)
-            images.append(image)
-            strip.show(panel, image)
-            progress.update_absolute(len(images) * steps)
+        with RESIDENTS.story(is_dynamic(model)):
+            for panel, latent in zip(panels, sampling.latents(lines), strict=True):
+                image = decoding.image(latent)
+                latents.append(latent)
+                images.append(image)
+                strip.show(panel, image)
+                progress.update_absolute(len(images) * steps)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
 

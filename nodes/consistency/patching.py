@@ -19,6 +19,8 @@ from ...consistency.phase import Phase
 from ...consistency.schedule import COND, UNCOND, Layer
 from ..cache_keys import BYPASS, ShapedBy
 from ..checks import require_one_gpu, require_untiled, require_whole
+from ..residents import RESIDENTS
+from ..weights import is_dynamic
 from .guidance import halves_of_call, halves_of_prompts
 
 KEY = "storybooth"
@@ -114,9 +116,11 @@ class _Attached:
         """Around a sampling run: what must hold for it is checked, and the phase begins and ends with it."""
         guider = executor.class_obj
         options = guider.model_options
-        self._sampling = not options["transformer_options"].get(BYPASS, False)
+        self._sampling, entered = not options["transformer_options"].get(BYPASS, False), False
         try:
             if self._sampling:
+                RESIDENTS.enter(self._phase)
+                entered = True
                 require_one_gpu(guider.model_patcher)
                 require_untiled(options, self._phase.writes)
                 if self._check:
@@ -127,6 +131,8 @@ class _Attached:
         finally:
             self._sampling = False
             self._phase.stop()
+            if entered:
+                RESIDENTS.end(self._phase, is_dynamic(guider.model_patcher))
 
     def prepare(self, executor: Any, model: ModelPatcher, noise_shape: list[int], *args: Any, **kwargs: Any) -> Any:
         """Around the loading of models: ask for the memory that the phase needs, and give it what is left."""
@@ -138,10 +144,11 @@ class _Attached:
         needed = self._phase.memory_needed(2 * rows, tokens_of(height, width), itemsize)
         # ComfyUI estimates memory from this shape, in proportion to its batch; it serves for nothing else.
         computing = network.memory_required([2 * rows, *noise_shape[1:]])
+        RESIDENTS.leave_to_others()
         prepared = executor(model, [rows * (1 + needed / computing), *noise_shape[1:]], *args, **kwargs)
         # Hooks are not told when a model leaves its device, and so leave nothing there themselves.
-        if model.load_device.type == "cuda" and not self._hooked:
-            self._phase.settle(_room(model, computing + needed))
+        if model.load_device.type in self._phase.streamed and not self._hooked:
+            RESIDENTS.settle(self._phase, _room(model, computing + needed))
         return prepared
 
     def evaluate(
@@ -176,8 +183,7 @@ class _Attached:
 
     def leave(self, model: ModelPatcher, unpatch_all: bool) -> None:
         """The model leaves its device, or a clone takes its place there."""
-        if unpatch_all:
-            self._phase.leave()
+        RESIDENTS.detached(unpatch_all)
 
 
 def _room(model: ModelPatcher, computing: float) -> int:

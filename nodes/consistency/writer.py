@@ -6,14 +6,14 @@ from typing import Any
 
 import comfy.model_management
 import latent_preview
-import torch
+import psutil
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
 from ...consistency.schedule import Schedule
 from ...consistency.writer import BankWriter
-from ..cache import BANKS
+from ..cache import BANKS, HEADROOM, make_room, spare_memory
 from ..cache_keys import conditioning_key, patches_key
 from ..canvas import show_text
 from ..checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
@@ -195,18 +195,25 @@ def _warn_of_empty(why: str, node_id: str) -> None:
 
 def _announce(recipe: Recipe, size: int, node_id: str) -> None:
     """Tell the bank's size in bytes before it is written. MemoryError where it cannot fit."""
-    free = comfy.model_management.get_free_memory(torch.device("cpu"))
     text = f"{len(recipe.prompts)} identity images, bank of {_readable(size)}"
     if len(recipe.prompts) == 1:
         text += ". With one [id] line the identity image has no other to agree with; two or more work better"
     show_text(text, node_id)
     logging.info("StoryBooth: %s.", text)
-    if size > free:
+    if not make_room(size):
+        free = _readable(max(0, spare_memory()))
         raise MemoryError(
-            f"storage: this bank would take {_readable(size)} of system memory, and {_readable(free)} are free. "
+            f"storage: this bank would take {_readable(size)} of system memory, and {free} are free, beside "
+            f"{_readable(HEADROOM)} for everything else. "
             f"Use {'storage compact, ' if recipe.storage == 'full' else ''}bank_dtype fp8, a smaller strength_32 and "
             "strength_64, a smaller width and height, or fewer [id] lines."
         )
+
+
+def _may_be_pinned() -> int:
+    """Bytes: two fifths of the memory, without what ComfyUI has pinned itself. The system needs the rest movable."""
+    pinned = getattr(comfy.model_management, "TOTAL_PINNED_MEMORY", 0)
+    return max(0, psutil.virtual_memory().total * 2 // 5 - pinned)
 
 
 def _readable(size: float) -> str:
@@ -221,7 +228,7 @@ def _write(
     for row, seed in enumerate(recipe.seeds):
         if seed is not None:
             noise[row : row + 1] = noise_for(latent[:1], seed)
-    writer = BankWriter(recipe, geometry)
+    writer = BankWriter(recipe, geometry, _may_be_pinned())
     latents = sample(
         with_phase(model, writer),
         positive,

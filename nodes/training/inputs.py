@@ -15,12 +15,20 @@ from ...fingerprint import fingerprint
 from ...texts import check_text
 from ...training.examples import Example, Examples, Photos, Posterior
 from ...training.examples import encode_photos as examples_of
-from ...training.settings import Settings
+from ...training.settings import Precision, Settings
 from ...training.timesteps import noise_levels
 from ...training.unet import TIME_ID_CHANNELS
 from ..checks import require_kind, require_tensor_list
 from ..model import prediction_of, sampling_of
 from ..sockets import TrainingOptions
+from ..weights import weights_of
+
+
+def automatic_precision(device: torch.device) -> Precision:
+    """The precision that ComfyUI itself would compute in on `device`: bf16 or fp16 where it holds them for good."""
+    if comfy.model_management.should_use_bf16(device):
+        return "bf16"
+    return "fp16" if comfy.model_management.should_use_fp16(device) else "fp32"
 
 
 def require_epsilon(model: ModelPatcher) -> None:
@@ -69,15 +77,17 @@ def fingerprints(model: ModelPatcher, clip: comfy.sd.CLIP, vae: comfy.sd.VAE) ->
     """Digests of the three models, for a run's recipe."""
     return {
         "model": weights_fingerprint(model, "diffusion_model."),
-        "clip": weights_fingerprint(clip.patcher, None, clip.layer_idx),
+        "clip": weights_fingerprint(clip.patcher, "", clip.layer_idx),
         "vae": weights_fingerprint(vae.patcher),
     }
 
 
-def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *options: Any) -> str:
+def weights_fingerprint(patcher: ModelPatcher, prefix: str = "", *options: Any) -> str:
     """A digest of a model's weights, of the LoRAs patched into them, and of `options`, by content."""
-    weights = {name: weight for name, weight in patcher.get_key_patches(prefix).items() if name != _UNREAD}
-    return fingerprint([*options, *sorted(weights.items(), key=lambda item: item[0])])
+    weights = sorted(weights_of(patcher, prefix).items(), key=lambda entry: entry[0])
+    # The empty text stands where ComfyUI lists a function, so that digests are what they always were.
+    entries = [(name, [(weight.counted, ""), *weight.patches]) for name, weight in weights if name != _UNREAD]
+    return fingerprint([*options, *entries])
 
 
 def photos_of(

@@ -100,7 +100,7 @@ class LoraTrainer(io.ComfyNode):
                     min=1,
                     max=1_000_000,
                     tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
-                    "there, and the LoRA comes out just as it would have.",
+                    "there, and the LoRA comes out just as it would have (byte for byte on a processor).",
                 ),
                 # Without this the canvas would change a widget of this name after each run, and train again.
                 widget(Settings, "seed", control_after_generate=False),
@@ -179,23 +179,23 @@ class LoraTrainer(io.ComfyNode):
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
         from ...training.examples import target_size
-        from ...training.precision import automatic_precision
         from ...training.recipe import make_recipe
         from ...training.run_files import RunFiles
         from . import inputs
         from .learning import learn
-        from .weights import require_plain_weights
+        from .weights import require_plain_weights, require_readable_weights
 
         require_sdxl(model)
         require_kind("clip", clip, comfy.sd.CLIP, "Load Checkpoint")
         require_sdxl_vae(vae)
         inputs.require_epsilon(model)
         require_plain_weights(model)
+        require_readable_weights(model)
         require_option("precision", precision, PRECISIONS)
         extra = TrainingOptions() if options is None else options
         require_kind("options", extra, TrainingOptions, "LoRA Training Options")
         device = model.load_device
-        precision = automatic_precision(device) if precision == "auto" else precision
+        precision = inputs.automatic_precision(device) if precision == "auto" else precision
         settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
         photos = inputs.photos_of(images, captions, instance_prompt, extra)
