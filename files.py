@@ -1,6 +1,7 @@
 """Names that stay in their folder, and files that are either whole or not there."""
 
 import os
+import re
 import time
 import unicodedata
 from collections.abc import Callable
@@ -29,6 +30,7 @@ _UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp", "LRE", "RLE", "LRO", "RLO", "PDF", 
 _MAX_BYTES = 180
 _MAX_FOLDERS = 8
 _LEFT_SECONDS = 3600
+_OWN = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 
 def file_name(name: str, socket: str) -> PurePosixPath:
@@ -90,18 +92,17 @@ def prepare_folder(folder: Path) -> None:
 def write_whole(path: Path, write: Callable[[Path], object], new: bool = False) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: the file is there whole or not at all.
 
-    What was there before stays where that fails, and in any case with `new`. Temporary files that a killed process
-    left in the folder an hour ago or earlier are removed: younger ones may belong to another server that is at work.
+    What was there before stays where that fails, and in any case with `new`. What a killed process left in the folder
+    an hour ago or earlier is removed: younger files may belong to another server that is at work.
 
     Raises OSError naming the file; FileExistsError where it is to be `new` and somebody else has made it meanwhile.
     """
-    ours, of_safetensors = f".*{path.suffix}.*.tmp", ".tmp??????"
-    for left in (*path.parent.glob(ours), *path.parent.glob(of_safetensors)):
-        with suppress(OSError):  # somebody else's, or removed by somebody else
-            if left.stat().st_mtime < time.time() - _LEFT_SECONDS:
-                left.unlink()
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    _remove_left(path.parent)
+    # A folder of its own: whatever `write` leaves in it, nothing of anybody else's is ever removed.
+    own = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
+        own.mkdir()
+        temporary = own / path.name
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # a power cut must not leave a renamed but empty file
@@ -112,6 +113,24 @@ def write_whole(path: Path, write: Callable[[Path], object], new: bool = False) 
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"{path} cannot be written ({reason}). Free some space or check permissions.") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(own)
     raise FileExistsError(f"{path} was made by another program meanwhile and stays as it is. Choose another name.")
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what killed processes left in `folder`: by names that nobody else gives, and an hour old."""
+    for left in folder.glob(".*.tmp"):
+        with suppress(OSError):  # another server's, or removed by it
+            files = [left, *(left.iterdir() if left.is_dir() else ())]
+            if _OWN.search(left.name) and max(file.stat().st_mtime for file in files) < time.time() - _LEFT_SECONDS:
+                _remove(left)
+
+
+def _remove(own: Path) -> None:
+    with suppress(OSError):
+        if own.is_dir():
+            for file in own.iterdir():
+                file.unlink()
+            own.rmdir()
+        else:  # as an earlier version left it
+            own.unlink()

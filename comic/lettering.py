@@ -3,13 +3,23 @@
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 from PIL import ImageFont
-from PIL.ImageFont import FreeTypeFont
+from PIL.ImageFont import FreeTypeFont, Layout
+
+from .near_misses import visible
 
 ABSENT = "\uffff"
 """A code point that Unicode keeps free of characters: every font draws its "missing" box for it."""
+
+FULLER = Path(__file__).parents[1] / "assets" / "fonts" / "NotoSans-Regular.ttf"
+"""Dashes, accents, Greek and Cyrillic, which the font that comes with Pillow lacks."""
+
+_SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Joiners and variation selectors. Where a font's letters are not shaped, they would be drawn as boxes."""
 
 # Chinese and Japanese may break after any character, though punctuation stays with the character it belongs to.
 # Korean, like English, breaks between words.
@@ -23,8 +33,8 @@ def load_font(font: str, size: int) -> FreeTypeFont:
     """Load a font.
 
     Args:
-        font: "" for the font that comes with Pillow, the path of a font file, or the file name of a font that is
-            installed on this computer.
+        font: "" for the font that comes with Pillow, for English only; the path of a font file; or the file name of a
+            font that is installed on this computer.
         size: size in pixels.
 
     Raises FileNotFoundError where there is no such font, ValueError for a file that is none.
@@ -39,12 +49,62 @@ def load_font(font: str, size: int) -> FreeTypeFont:
         raise FileNotFoundError(f"font: no font file {font[:100]!r} was found.") from None
 
 
+def font_for(captions: Iterable[str], font: str, size: int) -> FreeTypeFont:
+    """The font for all captions of a page: `load_font`, or a fuller one of ours where Pillow's lacks one of them.
+
+    Raises ValueError, naming `font`, where it lacks a character, or where nothing here can write from right to left;
+    and what `load_font` raises.
+    """
+    loaded = load_font(font, size)
+    texts = [(caption, written(caption, loaded)) for caption in captions]
+    if not font and any(missing_character(text, loaded) for _, text in texts):
+        loaded = load_font(str(FULLER), size)
+    for caption, _ in texts:
+        require_drawable(caption, loaded, font)
+    return loaded
+
+
+def require_drawable(caption: str, font: FreeTypeFont, name: str) -> None:
+    """Raise ValueError where `font`, of this `name` ("" for ours), cannot draw a caption as it is meant."""
+    text = written(caption, font)
+    if is_right_to_left(text) and font.layout_engine != Layout.RAQM:
+        raise ValueError(
+            f'font: the caption "{caption[:100]}" is written from right to left, and Pillow on this computer would '
+            "reverse it: it has no FriBiDi. Install that (Debian: libfribidi0, macOS: brew install fribidi, Windows: "
+            "fribidi.dll beside python.exe) and restart ComfyUI."
+        )
+    if character := missing_character(text, font):
+        named = f"'{name}'" if name else "the built-in font"
+        raise ValueError(
+            f'font: {named} has no character "{character}" (U+{ord(character):04X}) for the caption "{caption[:100]}". '
+            "Name a font file that has it: one in ComfyUI's models/fonts folder, or one installed on this computer."
+        )
+
+
+def written(caption: str, font: FreeTypeFont) -> str:
+    """A caption as it is drawn: letters and accents in one, without what shows nothing and would be a box."""
+    # macOS hands over Korean and accented letters in parts, which most fonts do not have.
+    text = unicodedata.normalize("NFC", visible(caption))
+    return text if font.layout_engine == Layout.RAQM else _SHAPING.sub("", text)
+
+
+def is_right_to_left(text: str) -> bool:
+    """Whether any letter of `text` is Hebrew, Arabic or of another script that runs to the left."""
+    return any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+
+
+def begins_right_to_left(text: str) -> bool:
+    """Whether the first letter of `text`, which decides where it begins, runs to the left."""
+    directions = map(unicodedata.bidirectional, text)
+    return next((direction for direction in directions if direction in ("L", "R", "AL")), "L") != "L"
+
+
 def missing_character(caption: str, font: FreeTypeFont) -> str | None:
     """The first character of a caption that the font cannot draw."""
     absent = _picture(ABSENT, font)
     for character in caption:
-        # Spaces, joiners, direction signs and variation selectors have no picture of their own.
-        if unicodedata.category(character)[0] in "ZC" or "\ufe00" <= character <= "\ufe0f":
+        # Blanks, joiners and variation selectors have no picture of their own.
+        if character.isspace() or unicodedata.category(character) == "Cf" or _SHAPING.match(character):
             continue
         if _picture(character, font) == absent:
             return character

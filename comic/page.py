@@ -1,6 +1,5 @@
 """The comic page: panels in a grid, with their captions."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
@@ -8,7 +7,7 @@ from textwrap import shorten
 from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
-from .lettering import load_font, missing_character, wrap
+from .lettering import begins_right_to_left, font_for, wrap, written
 
 CAPTION_PLACES = ("below", "above", "inside, at the bottom", "inside, at the top")
 PAPER = "white"
@@ -27,11 +26,12 @@ WIDTH_TO_CAPTION = 24
 
 @dataclass(frozen=True)
 class _Caption:
-    """A caption, broken into lines. Without lines it takes no room."""
+    """A caption, broken into lines. Without lines it takes no room. `direction`: rtl, or None for the font's own."""
 
     lines: list[str]
     font: FreeTypeFont
     padding: int
+    direction: str | None
 
     @property
     def line_height(self) -> int:
@@ -45,7 +45,8 @@ class _Caption:
         draw = ImageDraw.Draw(page)
         baseline = top + self.padding + self.font.getmetrics()[0]
         for index, line in enumerate(self.lines):
-            draw.text((centre, baseline + index * self.line_height), line, INK, self.font, anchor="ms")
+            place = (centre, baseline + index * self.line_height)
+            draw.text(place, line, INK, self.font, anchor="ms", direction=self.direction)
 
 
 def layout_page(
@@ -70,7 +71,7 @@ def layout_page(
         gutter: pixels between panels and around them.
         caption_place: one of `CAPTION_PLACES`.
         caption_size: size of the letters in pixels; 0 is automatic, a 24th of the panel's width and at least 12.
-        font: see `lettering.load_font`.
+        font: see `lettering.load_font`; "" takes a fuller font of ours where a caption needs it.
 
     Returns an RGB image.
 
@@ -78,11 +79,13 @@ def layout_page(
     character that the font lacks, captions that do not fit where they should, and a page of more than `LARGEST_PAGE`
     pixels; FileNotFoundError where there is no such font.
     """
-    _check(images, captions, columns, gutter, caption_place, caption_size)
+    check_lettering(captions, columns, gutter, caption_place, caption_size, font)
+    _check(images, captions)
     width, height = images[0].size
     size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
+    lettering = font_for(captions, font, size)
     cells = [
-        (image, _caption(text, load_font(font, size), font, width, max(2, size // 3)))
+        (image, _caption(text, lettering, width, max(2, size // 3)))
         for image, text in zip(images, captions, strict=True)
     ]
     inside = caption_place.startswith("inside")
@@ -114,17 +117,28 @@ def layout_page(
     return page
 
 
-def _caption(text: str, lettering: FreeTypeFont, font: str, width: int, padding: int) -> _Caption:
-    """Break a caption into lines for a panel of this width, once it is sure that the font can draw it."""
-    # macOS hands over Korean and accented letters in parts, which most fonts do not have.
-    text = unicodedata.normalize("NFC", text)
-    if character := missing_character(text, lettering):
-        name = f"'{font}'" if font else "the built-in font"
+def check_lettering(
+    captions: Sequence[str], columns: int, gutter: int, caption_place: str, caption_size: int, font: str
+) -> None:
+    """Raise what `layout_page` would raise for all that can be known before there are panels."""
+    if columns < 1:
+        raise ValueError(f"columns: got {columns}, expected 1 or more.")
+    if gutter < 0:
+        raise ValueError(f"gutter: got {gutter}, expected 0 or more pixels.")
+    if not 0 <= caption_size <= LARGEST_CAPTION:
         raise ValueError(
-            f'font: {name} has no character "{character}" (U+{ord(character):04X}) for the caption "{text[:100]}". '
-            "Name a font file that has it: one in ComfyUI's models/fonts folder, or one installed on this computer."
+            f"caption_size: got {caption_size}, expected up to {LARGEST_CAPTION} pixels, or 0 for automatic."
         )
-    return _Caption(wrap(text, lettering, width - 2 * padding), lettering, padding)
+    if caption_place not in CAPTION_PLACES:
+        raise ValueError(f"caption_place: got '{caption_place}', expected one of: {'; '.join(CAPTION_PLACES)}.")
+    font_for(captions, font, caption_size or SMALLEST_CAPTION)
+
+
+def _caption(caption: str, font: FreeTypeFont, width: int, padding: int) -> _Caption:
+    """Break a caption into lines for a panel of this width."""
+    text = written(caption, font)
+    direction = "rtl" if begins_right_to_left(text) else None
+    return _Caption(wrap(text, font, width - 2 * padding), font, padding, direction)
 
 
 def _check_inside(captions: Sequence[_Caption], height: int) -> None:
@@ -144,14 +158,7 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _check(
-    images: Sequence[Image.Image],
-    captions: Sequence[str],
-    columns: int,
-    gutter: int,
-    caption_place: str,
-    caption_size: int,
-) -> None:
+def _check(images: Sequence[Image.Image], captions: Sequence[str]) -> None:
     if not images:
         raise ValueError("images: there are none. Wire in the panels of a story.")
     if sizes := {image.size for image in images} - {images[0].size}:
@@ -161,13 +168,3 @@ def _check(
             f"images: got {len(images)}, but storyboard shows {len(captions)} panels. Wire in the images that Story "
             "Panel Sampler drew for this storyboard: one for every line that is not [hidden]."
         )
-    if columns < 1:
-        raise ValueError(f"columns: got {columns}, expected 1 or more.")
-    if gutter < 0:
-        raise ValueError(f"gutter: got {gutter}, expected 0 or more pixels.")
-    if not 0 <= caption_size <= LARGEST_CAPTION:
-        raise ValueError(
-            f"caption_size: got {caption_size}, expected up to {LARGEST_CAPTION} pixels, or 0 for automatic."
-        )
-    if caption_place not in CAPTION_PLACES:
-        raise ValueError(f"caption_place: got '{caption_place}', expected one of: {'; '.join(CAPTION_PLACES)}.")

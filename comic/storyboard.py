@@ -4,18 +4,22 @@
 
 `{subject}` becomes the subject, text after ` # ` is the caption, and flags in brackets open a line:
 
-    [id]      an identity image, drawn into the bank; without any [id], the first two lines
-              that are neither [plain] nor [NC]
+    [id]      an identity image, drawn into the bank; without any [id], the first two lines that show the subject
+              and are neither [plain] nor [NC]
     [hidden]  not shown on the page
     [plain]   drawn without the bank
     [NC]      no character: the subject is left out of the prompt (StoryDiffusion's flag)
     [seed=7]  the panel's own seed
+
+Full-width brackets, braces and # are read as these; what is almost this grammar is refused (near_misses.py).
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 
 from ..texts import check_text
+from .near_misses import ascii_twins, plain_braces, refuse_misspelt_subject, refuse_near_misses, visible
 from .styles import apply_style
 
 SUBJECT = "{subject}"
@@ -59,13 +63,14 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
         raise ValueError(f"subject: {error}") from None
     panels: list[Panel] = []
     candidates: list[int] = []
-    for number, line in enumerate(script.split("\n"), start=1):
-        if not line.strip():
+    for number, written in enumerate(script.splitlines(), start=1):
+        line = visible(written).strip()
+        if not line:
             continue
         try:
-            panel, has_character = _panel(number, line.strip(), subject.strip())
+            panel, has_character = _panel(number, line, visible(subject).strip())
         except ValueError as error:
-            raise ValueError(f'script, line {number}: "{_short(line.strip(), 100)}": {error}') from None
+            raise ValueError(f'script, line {number}: "{_short(line, 100)}": {error}') from None
         if has_character and not panel.plain:
             candidates.append(len(panels))
         panels.append(replace(panel, prompt=apply_style(panel.prompt, style)))
@@ -80,12 +85,15 @@ def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
 
 
 def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
-    """The panel of one line, style aside, and whether the character is in it ([NC] says it is not)."""
+    """The panel of one line, style aside, and whether the character is in it."""
     check_text(line)
     flags, seed, text = _flags(line)
-    # The blanks at both ends let a caption, or a prompt, be empty.
-    prompt, *captions = (part.strip() for part in re.split(r"\s#\s", f" {text} ", maxsplit=1))
-    caption = "".join(captions)
+    text = f" {plain_braces(text, SUBJECT[1:-1])} "  # the blanks let a caption, or a prompt, be empty
+    mark = re.search(r"\s#\s", ascii_twins(text))
+    prompt, caption = (text[: mark.start()], text[mark.end() :]) if mark else (text, "")
+    prompt, caption = prompt.strip(), caption.strip()
+    refuse_near_misses(prompt, has_caption=mark is not None)
+    refuse_misspelt_subject(f"{prompt} {caption}", SUBJECT)
     if not prompt:
         raise ValueError("there is no prompt. Write what the panel shows, after the flags and before the caption.")
     if not subject and SUBJECT in prompt + caption:
@@ -94,6 +102,7 @@ def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
         prompt = _without_subject(prompt)
         if not prompt:
             raise ValueError(f"[NC] leaves out {SUBJECT}, and nothing else is there to draw. Say what the panel shows.")
+    has_character = SUBJECT in prompt or (subject != "" and subject.casefold() in prompt.casefold())
     prompt, caption = (text.replace(SUBJECT, subject) for text in (prompt, caption))
     check_text(prompt)
     check_text(caption)
@@ -106,18 +115,18 @@ def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
         plain="plain" in flags,
         seed=seed,
     )
-    return panel, "nc" not in flags
+    return panel, has_character and "nc" not in flags
 
 
 def _flags(line: str) -> tuple[set[str], int | None, str]:
     """Take the flags off the front of a line: their names in lower case, the seed if there is one, and what is left."""
     names: set[str] = set()
     seed = None
-    while line.startswith("["):
-        flag, closed, line = line[1:].partition("]")
-        if not closed:
+    while ascii_twins(line[:1]) == "[":
+        end = ascii_twins(line).find("]")
+        if end < 0:
             raise ValueError(f"a bracket is not closed. Flags are {ALLOWED}.")
-        line = line.lstrip()
+        flag, line = unicodedata.normalize("NFKC", line[1:end]), line[end + 1 :].lstrip()
         name, has_value, value = (part.strip() for part in flag.lower().partition("="))
         if name == "seed":
             seed = _seed(value)

@@ -7,6 +7,7 @@ Needs aiohttp, which the Python of any ComfyUI has.
 
 import argparse
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -31,33 +32,58 @@ chosen = options.parse_args()
 
 try:
     from storybooth.workshop.client import Client
+    from storybooth.workshop.photos import find_photos, lora_name
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing}. Run this script with ComfyUI's Python, which has it.")
 
-if not chosen.photos.is_dir():
-    sys.exit(f"--photos: there is no folder {chosen.photos.resolve()}.")
+
+def text_of(option: str, path: Path) -> str:
+    """The text of a file that an option names."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{option}: {path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+
+
+def only(graph: dict, node_type: str) -> str:
+    """The id of the only node of a type."""
+    found = [key for key, node in graph.items() if node["class_type"] == node_type]
+    if len(found) != 1:
+        raise ValueError(f"--workflow: {chosen.workflow} has {len(found)} nodes {node_type}, expected one.")
+    return found[0]
+
+
+page = chosen.page.absolute()
+if page.is_dir() or not page.parent.is_dir() or not os.access(page.parent, os.W_OK):
+    sys.exit(f"--page: {page} cannot be written. Name a file in a folder that is there, such as page.png.")
 try:
-    graph = json.loads(chosen.workflow.read_text(encoding="utf-8"))
-    if "nodes" in graph:
+    photos = find_photos(chosen.photos, elsewhere=True)
+    print(photos.told, file=sys.stderr)
+    try:
+        graph = json.loads(text_of("--workflow", chosen.workflow))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--workflow: {chosen.workflow} is not JSON ({error}).") from error
+    if not isinstance(graph, dict) or not all(isinstance(node, dict) and "inputs" in node for node in graph.values()):
         sys.exit(
             f"--workflow: {chosen.workflow} is in the canvas's format; take one from workflows/api, or Export (API)."
         )
-    inputs = {node["class_type"]: node["inputs"] for node in graph.values()}
-    inputs["StoryBoothSubjectImages"]["folder"] = chosen.photos.resolve().name
-    inputs["StoryBoothLoraTrainer"]["instance_prompt"] = chosen.subject
-    inputs["StoryBoothLoraTrainer"]["lora_name"] = chosen.photos.resolve().name
-    inputs["StoryBoothStoryboard"]["subject"] = chosen.subject
+    saver, trainer = only(graph, "SaveImage"), only(graph, "StoryBoothLoraTrainer")
+    storyboard = graph[only(graph, "StoryBoothStoryboard")]["inputs"]
+    graph[only(graph, "StoryBoothSubjectImages")]["inputs"]["folder"] = photos.name
+    graph[trainer]["inputs"]["instance_prompt"] = chosen.subject
+    graph[trainer]["inputs"]["lora_name"] = lora_name(graph, trainer, photos)
+    storyboard["subject"] = chosen.subject
     if chosen.script:
-        inputs["StoryBoothStoryboard"]["script"] = chosen.script.read_text(encoding="utf-8")
+        storyboard["script"] = text_of("--script", chosen.script)
     for node in ("StoryBoothIdentityBankWriter", "StoryBoothPanelSampler"):
-        inputs[node]["seed"] = chosen.seed
+        graph[only(graph, node)]["inputs"]["seed"] = chosen.seed
 
     with Client(chosen.server) as comfy:
-        for photo in filter(Path.is_file, chosen.photos.iterdir()):  # and their captions, if there are files of them
-            comfy.upload(photo.name, photo.read_bytes(), subfolder=chosen.photos.resolve().name)
+        photos.upload(comfy)
         run = comfy.run(graph)
-        (saver,) = (node_id for node_id, node in graph.items() if node["class_type"] == "SaveImage")
-        chosen.page.write_bytes(run.images(saver)[0])
+        unfinished = page.with_name(f".{page.name}.{run.id}.tmp")
+        unfinished.write_bytes(run.images(saver)[0])
+        unfinished.replace(page)
 except (OSError, ValueError, RuntimeError) as error:  # a file, the server, a refused graph or a node says what is wrong
     sys.exit(str(error))
-print(chosen.page.resolve())
+print(page)

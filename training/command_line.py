@@ -18,7 +18,7 @@ from ..fingerprint import fingerprint
 from ..pixels import to_tensor
 from .arguments import Job, read_job, settings_of
 from .examples import Photos
-from .photo_folder import read_subject
+from .photo_folder import read_subject, require_captions
 from .precision import DTYPES, automatic_precision
 from .recipe import make_recipe
 from .run import make_trainer, train_lora
@@ -75,6 +75,7 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     settings = settings_of(values, precision)
     name = file_name(job.lora_name, "lora_name")
     images, captions = _photos("images", job.images, job.instance_prompt)
+    require_captions(captions)
     class_images, _ = _photos("class_images", job.class_images, job.class_prompt) if job.class_images else ([], [])
     photos = Photos(images, captions, class_images, job.class_prompt)
     start = _path(job.continue_from)
@@ -125,7 +126,9 @@ def _photos(name: str, folder: str, caption: str) -> tuple[list[torch.Tensor], l
         subject = read_subject(Path(folder).expanduser(), caption)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{name}: {error}") from error
-    return [to_tensor(image) for image, _ in subject], [caption for _, caption in subject]
+    if PartialState().is_main_process:
+        logging.info("%s: %s", name, subject.told)
+    return [to_tensor(image) for image in subject.photos], subject.captions
 
 
 def _weights(network: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:

@@ -4,16 +4,16 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from ..photo_files import HEIC, PHOTOS
 from ..pixels import to_pil, to_tensor
+from .colours import to_srgb
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 MIN_SIDE = 32
 
-_FORMATS = tuple({Image.registered_extensions().get(suffix) for suffix in SUFFIXES} - {None})
+_FORMATS = tuple({Image.registered_extensions().get(suffix) for suffix in PHOTOS} - {None})
 """What files of these names may hold. Pillow knows more: it would hand a PostScript file to Ghostscript."""
 
 
@@ -27,18 +27,15 @@ class TrainingImage:
 
 
 def open_photo(path: Path) -> Image.Image:
-    """Open an image file upright (EXIF rotation applied) and in RGB; transparency is laid on white.
+    """Open an image file upright (EXIF rotation applied) and in sRGB; transparency is laid on white.
 
     Raises ValueError naming the file if it cannot be read, or is shorter than MIN_SIDE pixels on a side.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as file:
+        with _open(path) as file:
             image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
-                image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-            if image.has_transparency_data:
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            image = image.convert("RGB")
+            image.format = file.format
+            image = to_srgb(image, path.name)
     except Exception as error:  # of damaged files decoders raise almost anything
         raise ValueError(f"{path.name} cannot be read as an image ({error}). Repair it or take it out.") from error
     if min(image.size) < MIN_SIDE:
@@ -48,6 +45,17 @@ def open_photo(path: Path) -> Image.Image:
             f"expected at least {MIN_SIDE} on each side. Use a larger photo or take it out."
         )
     return image
+
+
+def _open(path: Path) -> Image.Image:
+    if path.suffix.lower() not in HEIC:
+        return Image.open(path, formats=_FORMATS)
+    import pillow_heif  # where it is missing, such files are left out
+
+    photo = pillow_heif.open_heif(path)
+    if photo.size[0] * photo.size[1] > 2 * Image.MAX_IMAGE_PIXELS:  # where Pillow itself stops
+        raise ValueError(f"it has {photo.size[0]} x {photo.size[1]} pixels")
+    return photo.to_pillow()
 
 
 def bucket_for(height: int, width: int, resolution: int) -> tuple[int, int]:

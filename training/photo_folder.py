@@ -2,53 +2,86 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from .images import SUFFIXES, open_photo
+from ..photo_files import HEIC, METADATA, PHOTOS, is_passed_over, key, look_into, suffixes, why_left_out
+from .images import open_photo
 
-METADATA = "metadata.jsonl"
 
+@dataclass(frozen=True)
+class Subject:
+    """`photos` sorted by file name, `captions` one for each, and what was read and what was not, in a line."""
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files directly in `folder`, sorted by name; hidden files are left out."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and p.name[0] != ".")
+    photos: list[Image.Image]
+    captions: list[str]
+    told: str
 
 
 def image_folders(root: Path) -> list[str]:
     """Every folder below `root` that holds images, as sorted paths relative to it, with forward slashes.
 
-    Linked folders are not followed, so nothing outside `root` is ever listed.
+    Hidden ones and those that programs leave behind, such as __MACOSX, are passed over. Linked folders are not
+    followed, so nothing outside `root` is ever listed.
     """
-    folders = (
-        Path(folder) for folder, _, files in os.walk(root) if any(Path(f).suffix.lower() in SUFFIXES for f in files)
-    )
+    folders = []
+    for folder, within, files in os.walk(root):
+        within[:] = [name for name in within if not is_passed_over(name)]
+        if any(Path(file).suffix.lower() in PHOTOS | HEIC and file[0] != "." for file in files):
+            folders.append(Path(folder))
     return sorted(folder.relative_to(root).as_posix() for folder in folders if folder != root)
 
 
 def read_subject(
-    folder: Path, default_caption: str, watch: Callable[[list[Path]], Iterable[Path]] = iter
-) -> list[tuple[Image.Image, str]]:
+    folder: Path, default_caption: str, watch: Callable[[Sequence[Path]], Iterable[Path]] = iter
+) -> Subject:
     """All photos of `folder` with their captions, sorted by file name.
 
-    An image's caption is its line in metadata.jsonl (`file_name`, `text`), else the .txt file of the same name,
-    else `default_caption`. `watch` passes on the image files, one after another.
+    An image's caption is its line in metadata.jsonl (`file_name`, `text`), else the text file of its name (00.txt,
+    00.jpg.txt or 00.caption), else `default_caption`. `watch` passes on the image files, one after another.
 
     Raises FileNotFoundError for a missing folder or a file that metadata.jsonl names in vain, ValueError for an
     empty folder, a bad line of metadata.jsonl, a caption file that is not UTF-8 or an image that cannot be used.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder.name!r}. Choose another one, or put it back and reload.")
-    files = image_files(folder)
-    if not files:
-        raise ValueError(f"{folder.name!r} holds no images. Put your photos ({', '.join(sorted(SUFFIXES))}) into it.")
-    captions = _read_metadata(folder, {file.name for file in files})
-    return [
-        (open_photo(file), captions.get(file.name) or _read_caption(file.with_suffix(".txt")) or default_caption)
-        for file in watch(files)
-    ]
+    found = look_into(folder)
+    if not found.photos:
+        raise ValueError(
+            f"{folder.name!r} holds no images. Put your photos ({', '.join(sorted(suffixes()))}) into it. "
+            f"{why_left_out(found.left_out)}".strip()
+        )
+    of_table = _read_metadata(found.metadata, {photo.name for photo in found.photos}) if found.metadata else {}
+    captions, used, unused = [], set(), set()
+    for photo in found.photos:
+        caption, *others = (of_table.get(photo.name, ""), *found.texts.get(photo.name, ()))
+        while not caption and others:
+            text = others.pop(0)
+            caption = _read_text(text).strip()
+            used.add(text.name)
+        unused.update(text.name for text in others)
+        captions.append(caption)
+    left_out = {**found.left_out, **dict.fromkeys(sorted(unused - used), "its photo has another caption")}
+    own = sum(map(bool, captions))
+    told = f"Photos: {len(captions)}, with captions of their own: {own}"
+    return Subject(
+        photos=[open_photo(photo) for photo in watch(found.photos)],
+        captions=[caption or default_caption for caption in captions],
+        told=f"{told}. {why_left_out(left_out)}".strip(),
+    )
+
+
+def require_captions(captions: Sequence[str]) -> None:
+    """Raise ValueError naming `instance_prompt` where a photo has no caption: nothing would call up what is learned."""
+    without = sum(not caption.strip() for caption in captions)
+    if without:
+        raise ValueError(
+            f"instance_prompt: it is empty, and {without} of {len(captions)} photos have no caption of their own. Say "
+            "what the photos show: a rare word and what it is, such as a blue sks plush."
+        )
 
 
 def _read_text(path: Path) -> str:
@@ -58,14 +91,11 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"{path.name} is not UTF-8 text ({error}). Save it as UTF-8.") from error
 
 
-def _read_caption(path: Path) -> str:
-    return _read_text(path).strip() if path.is_file() else ""
-
-
-def _read_metadata(folder: Path, images: set[str]) -> dict[str, str]:
-    path = folder / METADATA
-    if not path.is_file():
-        return {}
+def _read_metadata(path: Path, images: Collection[str]) -> dict[str, str]:
+    """The captions in metadata.jsonl, by the names that the `images` have on disk."""
+    alike: dict[str, list[str]] = {}
+    for image in images:
+        alike.setdefault(key(image), []).append(image)
     captions: dict[str, str] = {}
     for number, line in enumerate(_read_text(path).split("\n"), 1):
         if not line.strip():
@@ -80,12 +110,14 @@ def _read_metadata(folder: Path, images: set[str]) -> dict[str, str]:
                 f'{where}: got {line.strip()[:80]!r}, expected {{"file_name": "photo.jpg", "text": "its caption"}}.'
             )
         name = row["file_name"]
+        if name not in images and len(alike.get(key(name), ())) == 1:
+            (name,) = alike[key(name)]
         if name in captions:
             raise ValueError(f"{where}: {name!r} already has a caption further up. Keep one of the two lines.")
         if name not in images:
             raise FileNotFoundError(
                 f"{where}: there is no image {name[:100]!r} beside {METADATA}. Correct or remove the line; images are "
-                f"{', '.join(sorted(SUFFIXES))}."
+                f"{', '.join(sorted(suffixes()))}."
             )
         captions[name] = row["text"].strip()
     return captions

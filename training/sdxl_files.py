@@ -72,9 +72,13 @@ class DiffusersFolder:
         self._path = path
         scheduler = path / "scheduler" / "scheduler_config.json"
         if scheduler.is_file():
-            told = json.loads(scheduler.read_text(encoding="utf-8"))
-            zero_terminal = told.get("rescale_betas_zero_snr")
-            _require_epsilon("zero terminal SNR" if zero_terminal else told.get("prediction_type", "epsilon"))
+            try:
+                told = json.loads(scheduler.read_text(encoding="utf-8-sig"))
+                zero_terminal = told.get("rescale_betas_zero_snr")
+                prediction = told.get("prediction_type", "epsilon")
+            except (ValueError, AttributeError) as error:
+                raise ValueError(f"model: {scheduler} cannot be read as JSON ({error}). Download it anew.") from error
+            _require_epsilon("zero terminal SNR" if zero_terminal else prediction)
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
         """The frozen UNet."""

@@ -22,14 +22,31 @@ _PREFIX = re.compile(r"lora_unet_|unet\.|base_model\.model\.(unet\.)?")
 _SUFFIX = re.compile(
     r"[._](lora_down|lora_A|lora_A\.default|lora\.down|lora_up|lora_B|lora_B\.default|lora\.up)\.weight$"
 )
+_DOWN = ("lora_down", "lora_A", "lora_A.default", "lora.down")
 _PEFT = "base_model.model."
+_KINDS = {
+    "is a DoRA": re.compile(r"dora_scale|lora_magnitude_vector"),
+    "is a LoHa": re.compile(r"\.hada_"),
+    "is a LoKr": re.compile(r"\.lokr_"),
+    "is an OFT": re.compile(r"\.oft_|oft_blocks"),
+    "is a LoCon": re.compile(
+        r"lora_mid|_conv_?\d?\.|\.conv\d?\.|_conv_(in|out|shortcut)|samplers_\d_conv|_time_emb_proj"
+    ),
+    "changes the text encoders, too": re.compile(r"^(lora_te\d?_|te\d?[._]|text_encoder|lora_prior_te)"),
+}
+"""What a file beyond plain low-rank layers of the UNet is or does, by the names of its tensors."""
+
+_ATTENTION = re.compile(r"transformer_blocks_\d+_(attn[12]_to_(q|k|v|out_0)|ff_net_(0_proj|2))$")
+"""The layers that some setting of the trainer trains."""
+
+_BESIDE = "Load it with Load LoRA before the trainer: what is trained then comes on top of it."
 
 
 def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) -> None:
     """Start the adapters of `unet` from the LoRA in `path`, which may have another alpha. Layers it lacks start anew.
 
     Raises ValueError naming `rank` where the ranks differ, and `continue_from` where the file changes anything that
-    this run does not train, or says too little.
+    this run does not train, or says too little; and what `read_lora` raises.
     """
     tensors, metadata = read_lora(path)
     modules = {name.replace(".", "_"): module for name, module in lora_layers(unet).items()}
@@ -41,15 +58,16 @@ def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) ->
         layer = _layer(key, blocks)
         suffix = _SUFFIX.search(key)
         if layer not in modules or not (suffix or key.endswith(".alpha")):
+            settings_help = _ATTENTION.search(layer) and (suffix or key.endswith(".alpha"))
             raise ValueError(
-                f"continue_from: {path.name} changes {key.split('.lora')[0]}, which this run does not train. Choose "
-                "the target_layers and feed_forward that it was trained with, or load it with Load LoRA before the "
-                "trainer: what is trained then comes on top of it."
+                f"continue_from: {path.name} changes {key.split('.lora')[0]}, which this run does not train. "
+                + ("Choose the target_layers and feed_forward that it was trained with, or: " if settings_help else "")
+                + _BESIDE
             )
         if suffix is None:
             alphas[layer] = tensor
         else:
-            (downs if suffix[1] in ("lora_down", "lora_A", "lora_A.default", "lora.down") else ups)[layer] = tensor
+            (downs if suffix[1] in _DOWN else ups)[layer] = tensor
     if not downs or downs.keys() != ups.keys() or not all(alpha.numel() == 1 for alpha in alphas.values()):
         raise ValueError(f"continue_from: {path.name} holds no LoRA, or only a part of one. Choose another file.")
     common = None if alphas.keys() == downs.keys() else _common_alpha(path, metadata, next(iter(tensors)))
@@ -70,14 +88,44 @@ def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) ->
 
 
 def read_lora(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of the LoRA to continue from. ValueError naming `continue_from` where it is damaged."""
+    """Tensors, in fp32 whatever their precision in the file, and metadata of the LoRA to continue from.
+
+    Raises ValueError naming `continue_from` where the file is damaged, is no LoRA of one rank, or is not finite.
+    """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, no dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dict
+            metadata = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(
             f"continue_from: {path.name} cannot be read as a LoRA ({error}). Choose another file."
         ) from error
+    for kind, names in _KINDS.items():
+        if key := next(filter(names.search, tensors), None):
+            raise ValueError(
+                f"continue_from: {path.name} {kind} ({key[:100]}); only plain LoRAs of the UNet go on. {_BESIDE}"
+            )
+    for key, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise ValueError(
+                f"continue_from: {path.name} holds {key} as {str(tensor.dtype).removeprefix('torch.')}, expected "
+                "numbers with a fraction: fp32, fp16, bf16 or fp8. Choose another file."
+            )
+    tensors = {key: tensor.float() for key, tensor in tensors.items()}
+    if broken := next((key for key, tensor in tensors.items() if not tensor.isfinite().all()), None):
+        raise ValueError(
+            f"continue_from: {path.name} is broken: {broken} holds NaN or infinity. Choose another file, such as one "
+            "that was saved earlier."
+        )
+    found = {key: _SUFFIX.search(key) for key in tensors}
+    downs = [tensors[key] for key, suffix in found.items() if suffix and suffix[1] in _DOWN]
+    ranks = sorted({len(down) for down in downs if down.dim()})
+    if len(ranks) > 1:
+        raise ValueError(
+            f"continue_from: {path.name} has layers of ranks {', '.join(map(str, ranks))}, and a run trains all at one "
+            f"rank. {_BESIDE}"
+        )
+    return tensors, metadata
 
 
 def _layer(key: str, blocks: int) -> str:
@@ -108,7 +156,7 @@ def _common_alpha(path: Path, metadata: dict[str, str], key: str) -> float | Non
             f"continue_from: {path.name} is in peft's names and leaves its alpha to adapter_config.json. Put that file "
             f"beside it, into {path.parent}."
         )
-    return _alpha_in(config.read_text(encoding="utf-8"), "lora_alpha", config)
+    return _alpha_in(config.read_text(encoding="utf-8", errors="replace"), "lora_alpha", config)
 
 
 def _alpha_in(told: str, name: str, path: Path) -> float:

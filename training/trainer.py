@@ -136,6 +136,11 @@ class Trainer:
             parameter.grad = part.view_as(parameter)
 
     def _raise_not_finite(self, loss: float) -> None:
+        if self.step == 0 and not math.isfinite(loss):  # nothing is learned yet, so no learning rate is to blame
+            raise FloatingPointError(
+                f"model: it answers with numbers that are not finite: the loss is {loss} at step 1. Use another "
+                f"checkpoint without broken LoRAs on it, or another precision than {self.settings.precision}."
+            )
         what = f"the loss became {loss}" if not math.isfinite(loss) else "the gradient overflowed"
         raise FloatingPointError(
             f"{what} at step {self.step + 1}, so training stopped. Lower learning_rate, or choose another precision "

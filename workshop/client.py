@@ -233,7 +233,8 @@ class Client:
 
     def upload(self, name: str, content: bytes, subfolder: str = "") -> None:
         """Store an image in a folder below ComfyUI's input folder; a file of that name is overwritten."""
-        form = aiohttp.FormData({"subfolder": subfolder, "type": "input", "overwrite": "true"})
+        # Unquoted: ComfyUI would keep the %xx of names that are not ASCII, and captions would not find their photos.
+        form = aiohttp.FormData({"subfolder": subfolder, "type": "input", "overwrite": "true"}, quote_fields=False)
         form.add_field("image", content, filename=name)
         status, body = self._await(self._request("POST", "/upload/image", data=form))
         if status != 200:

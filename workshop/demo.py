@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import time
 from itertools import groupby
 from pathlib import Path
@@ -12,15 +11,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from . import DEV, ROOT, WorkshopError
 from .client import CancelledError, Graph, InvalidGraphError, NodeError, Run
+from .photos import find_photos
 from .server import Server, install_pack, serve
 
 BASE = DEV / "comfy"
 """Base directory of the demo's ComfyUI. It stays, so that LoRAs and pages of earlier demos do."""
 
 STORY = ROOT / "workflows" / "api" / "nupjuki_story_mini.json"
-
-_PHOTOS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}  # what the pack reads
-_CAPTIONS = {".jsonl", ".txt"}
 
 
 def run(comfyui: Path, photos: Path | None, subject: str | None = None) -> None:
@@ -31,7 +28,14 @@ def run(comfyui: Path, photos: Path | None, subject: str | None = None) -> None:
     if subject is not None and not subject.strip():
         raise WorkshopError('--subject: it is empty; say what the photos show, such as "a sks dog".')
     console = Console(highlight=False, soft_wrap=True)
-    folder = photos and _bring_in(photos)
+    folder = None
+    if photos is not None:
+        try:
+            found = find_photos(photos)
+            console.print(found.told, markup=False)
+            folder = found.copy_into(BASE / "input")
+        except OSError as error:
+            raise WorkshopError(f"--photos: they cannot be copied to {BASE / 'input'} ({error}).") from error
     graph = _graph(folder, subject, install_pack(BASE))
     console.print(f"Starting ComfyUI from {comfyui}")
     started = time.monotonic()
@@ -48,26 +52,6 @@ def run(comfyui: Path, photos: Path | None, subject: str | None = None) -> None:
     console.print(f"LoRA: {BASE / 'models' / 'loras' / name}.safetensors")
 
 
-def _bring_in(photos: Path) -> Path:
-    """Copy photos and their captions into ComfyUI's input folder, replacing what an earlier demo put there."""
-    photos = photos.expanduser().resolve()
-    if not photos.is_dir():
-        raise WorkshopError(
-            f"--photos: {photos} is a file; name its folder."
-            if photos.is_file()
-            else f"--photos: there is no folder {photos}."
-        )
-    files = [file for file in sorted(photos.iterdir()) if file.suffix.lower() in _PHOTOS | _CAPTIONS]
-    if not any(file.suffix.lower() in _PHOTOS for file in files):
-        raise WorkshopError(f"--photos: {photos} holds no images ({', '.join(sorted(_PHOTOS))}).")
-    target = BASE / "input" / photos.name
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for file in files:
-        shutil.copyfile(file, target / file.name)
-    return target
-
-
 def _graph(photos: Path | None, subject: str | None, pack: Path) -> Graph:
     """Return the Mini story with these photos and words for their subject, or the samples that it names itself.
 
@@ -82,7 +66,7 @@ def _graph(photos: Path | None, subject: str | None, pack: Path) -> Graph:
     digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode())
     folders = [pack / "nodes", pack / "training", pack / "assets", *([photos] if photos else [])]
     files = {file for folder in folders for file in folder.rglob("*") if file.is_file()}
-    for file in sorted(files | set(pack.rglob("*.safetensors"))):
+    for file in sorted({*files, *pack.glob("*.py"), *pack.rglob("*.safetensors")}):
         digest.update(file.name.encode() + file.read_bytes())
     training["lora_name"] = f"demo-{digest.hexdigest()[:12]}"
     return graph

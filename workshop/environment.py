@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import DEV, ROOT, WorkshopError
+from .own_folder import remake
 
 ENV = DEV / "env"
 PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -29,8 +30,7 @@ def create() -> None:
     if _stamp("created") == digest:
         return
     print(f"Making a virtual environment in {ENV}")
-    shutil.rmtree(ENV, ignore_errors=True)
-    ENV.parent.mkdir(exist_ok=True)
+    remake(ENV)
     made = subprocess.run([sys.executable, "-m", "venv", str(ENV)], capture_output=True, text=True, errors="replace")
     if made.returncode != 0:
         reason = (made.stdout + made.stderr).strip()

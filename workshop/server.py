@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import PATIENT, ROOT, WorkshopError
 from .client import Client
+from .own_folder import remake
 
 _BOOT_SECONDS = 300
 
@@ -39,11 +40,14 @@ class Server(Client):
 
 
 def install_pack(base: Path, name: str = "StoryBooth") -> Path:
-    """Copy what users get of the pack (see .comfyignore) into a base directory, replacing an earlier copy."""
+    """Copy what users get of the pack (see .comfyignore) into a base directory, replacing an earlier copy.
+
+    Raises WorkshopError where something else lies there.
+    """
     target = base / "custom_nodes" / name
-    shutil.rmtree(target, ignore_errors=True)
+    remake(target)
     left_out = (ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines()
-    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*left_out))
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*left_out), dirs_exist_ok=True)
     return target
 
 

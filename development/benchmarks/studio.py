@@ -63,8 +63,8 @@ class Subject:
 
     def photos(self) -> tuple[list[torch.Tensor], list[str]]:
         """Photos (height, width, 3) from 0 to 1, and their captions."""
-        pairs = read_subject(self.folder, self.words)
-        return [to_tensor(photo) for photo, _ in pairs], [caption for _, caption in pairs]
+        subject = read_subject(self.folder, self.words)
+        return [to_tensor(photo) for photo in subject.photos], subject.captions
 
 
 SUBJECTS = (

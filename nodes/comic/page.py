@@ -1,10 +1,12 @@
 """Panels and captions in, a comic page out."""
 
+from typing import Any
+
 import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...comic.page import CAPTION_PLACES, layout_page
+from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
@@ -26,6 +28,7 @@ class ComicPage(io.ComfyNode):
                 io.Image.Input(
                     "images",
                     display_name="images",
+                    lazy=True,
                     tooltip="The panels in story order, as Story Panel Sampler gives them.",
                 ),
                 StoryboardSocket.Input(
@@ -64,13 +67,32 @@ class ComicPage(io.ComfyNode):
                     display_name="font",
                     default="",
                     tooltip="File name of a font in ComfyUI's models/fonts folder or installed on this computer, such "
-                    "as NanumGothic.ttf for Korean. Empty: a built-in font, for English only.",
+                    "as NanumGothic.ttf for Korean. Empty: a built-in font for English, or one for Latin, "
+                    "Greek and Cyrillic letters where a caption needs it.",
                 ),
             ],
             outputs=[
                 io.Image.Output("page", display_name="page", tooltip="The comic page, one image."),
             ],
         )
+
+    @classmethod
+    def check_lazy_status(
+        cls,
+        storyboard: EncodedStoryboard,
+        columns: int,
+        gutter: int,
+        caption_place: str,
+        caption_size: int,
+        font: str,
+        images: torch.Tensor | None = None,
+        **_: Any,
+    ) -> list[str]:
+        """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
+        check_lettering(
+            _captions(storyboard), columns, gutter, caption_place, caption_size, font=_font_path(font.strip())
+        )
+        return ["images"] if images is None else []
 
     @classmethod
     def execute(
@@ -85,8 +107,7 @@ class ComicPage(io.ComfyNode):
     ) -> io.NodeOutput:
         require_kind("images", images, torch.Tensor, "Story Panel Sampler")
         require_tensor_list("images", [images], "Story Panel Sampler")
-        require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-        captions = [storyboard.panels[index].caption for index in storyboard.shown]
+        captions = _captions(storyboard)
         page = layout_page(
             [to_pil(image[..., :3]) for image in until_cancelled(images)],
             captions,
@@ -97,6 +118,11 @@ class ComicPage(io.ComfyNode):
             font=_font_path(font.strip()),
         )
         return io.NodeOutput(to_tensor(page)[None])
+
+
+def _captions(storyboard: EncodedStoryboard) -> list[str]:
+    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
+    return [storyboard.panels[index].caption for index in storyboard.shown]
 
 
 def _font_path(name: str) -> str:

@@ -204,7 +204,7 @@ def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
 def _identity_latents(
     storyboard: EncodedStoryboard, bank: IdentityBank | None, width: int, height: int
 ) -> dict[int, torch.Tensor]:
-    """The bank's latents (1, 4, h, w) by the index of their line; none without a bank.
+    """The bank's latents (1, 4, h, w) by the index of their line; none without a bank, or where no [id] line is shown.
 
     ValueError where the bank shows other lines, or another size, than are to be drawn.
     """
@@ -212,6 +212,8 @@ def _identity_latents(
         return {}
     require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
     identities = storyboard.identities
+    if not set(identities) & set(storyboard.shown):
+        return {}
     asked = tuple((storyboard.panels[index].prompt, storyboard.panels[index].seed) for index in identities)
     recipe = bank.recipe
     held = tuple(zip(recipe.prompts, recipe.seeds, strict=True))

@@ -160,8 +160,8 @@ def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
     if not storyboard.identities:
         raise ValueError(
-            "storyboard: it has no [id] line and no line that could serve as one (all are [plain] or [NC]), so there "
-            "is nothing to write. Put [id] before one or more lines that show your character."
+            "storyboard: it has no [id] line and no line that could serve as one (all are [plain] or [NC], or do not "
+            "show {subject}), so there is nothing to write. Put [id] before one or more lines that show your character."
         )
     return storyboard.identities
 

@@ -15,6 +15,7 @@ from ...fingerprint import fingerprint
 from ...texts import check_text
 from ...training.examples import Example, Examples, Photos, Posterior
 from ...training.examples import encode_photos as examples_of
+from ...training.photo_folder import require_captions
 from ...training.settings import Precision, Settings
 from ...training.timesteps import noise_levels
 from ...training.unet import TIME_ID_CHANNELS
@@ -115,10 +116,9 @@ def _captions_for(count: int, captions: Sequence[str] | None, instance_prompt: s
     """One caption for each of `count` images; `instance_prompt` where there is none, or no wire (None). One caption
     serves all images.
 
-    Raises ValueError naming `captions` if their number fits neither.
+    Raises ValueError naming `captions` if their number fits neither, and `instance_prompt` if a photo has no words.
     """
-    if captions is None:
-        return [instance_prompt] * count
+    captions = [""] if captions is None else captions
     if len(captions) not in (1, count):
         raise ValueError(
             f"captions: got {len(captions)} for {count} images. Expected one for each, or one for all: wire the "
@@ -127,7 +127,9 @@ def _captions_for(count: int, captions: Sequence[str] | None, instance_prompt: s
     for caption in captions:
         require_kind("captions", caption, str, "Load Subject Images")
     given = list(captions) * count if len(captions) == 1 else list(captions)
-    return [caption.strip() or instance_prompt for caption in given]
+    texts = [caption.strip() or instance_prompt for caption in given]
+    require_captions(texts)
+    return texts
 
 
 def encode_photos(

@@ -1,5 +1,6 @@
 """Load Subject Images: a folder of photos and their captions."""
 
+import logging
 from pathlib import Path
 from textwrap import shorten
 
@@ -9,7 +10,7 @@ from comfy_api.latest import io
 from ...files import file_state
 from ...pixels import to_tensor
 from ...training.photo_folder import image_folders, read_subject
-from ..canvas import until_cancelled
+from ..canvas import show_text, until_cancelled
 
 _SAMPLES = Path(__file__).parents[2] / "assets" / "samples"
 
@@ -59,8 +60,8 @@ class SubjectImages(io.ComfyNode):
                     default="",
                     multiline=True,
                     display_name="default caption",
-                    tooltip="The caption of photos that have none of their own in metadata.jsonl or in a .txt file. "
-                    "Left empty, the trainer's instance prompt takes its place.",
+                    tooltip="The caption of photos that have none of their own in metadata.jsonl or in a .txt or "
+                    ".caption file. Left empty, the trainer's instance prompt takes its place.",
                 ),
             ],
             outputs=[
@@ -77,6 +78,7 @@ class SubjectImages(io.ComfyNode):
                     tooltip="One caption for each photo: the words that will call the character up.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -100,7 +102,6 @@ class SubjectImages(io.ComfyNode):
             subject = read_subject(path, default_caption.strip(), until_cancelled)
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(f"folder {folder!r}: {error}") from error
-        return io.NodeOutput(
-            [to_tensor(image).unsqueeze(0) for image, _ in subject],
-            [caption for _, caption in subject],
-        )
+        show_text(subject.told, cls.hidden.unique_id)
+        logging.info("StoryBooth: folder %s: %s", folder, subject.told)
+        return io.NodeOutput([to_tensor(image).unsqueeze(0) for image in subject.photos], subject.captions)

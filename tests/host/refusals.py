@@ -124,6 +124,9 @@ def measure() -> dict[str, str]:
     result["VAE of the same channels"] = says(PanelSampler, vae=small_vae(4))
     result["NaN VAE"] = says(PanelSampler, vae=nan_vae())
     result["half a character"] = says(LoraTrainer, instance_prompt="a \ud83d")
+    result["blank prompt"] = says(LoraTrainer, instance_prompt=" ")
+    (others,) = Storyboard.execute(clip, "[id] [hidden] a cup\n[hidden] [id] a cat\na dog", "a ball", "none", "").args
+    result["no [id] line shown"] = says(PanelSampler, storyboard=others, width=128)
     result["another model's bank"] = says(ConsistentAttention, model=reseeded())
     result["panels of a bank"] = says(PanelSampler)
     hidden = replace(storyboard, panels=tuple(replace(panel, hidden=True) for panel in storyboard.panels))

@@ -55,6 +55,12 @@ def test_panels_of_another_size_and_step_count_read_the_same_bank(comfy):
     assert [panel.shape for panel in pictures(comfy.run(nodes))] == [(72, 96, 3)] * 3
 
 
+def test_a_wired_bank_of_another_size_is_no_trouble_where_no_identity_line_is_shown(comfy):
+    hidden = SCRIPT.replace("[id]", "[id] [hidden]")
+    nodes = changed(story(hidden), panels={"width": 96, "height": 72})
+    assert [panel.shape for panel in pictures(comfy.run(nodes))] == [(72, 96, 3)]
+
+
 def test_a_plain_line_is_drawn_as_without_a_bank(comfy):
     nodes = story(SCRIPT.replace("a house", "[plain] a house"))
     patched = pictures(comfy.run(nodes))
@@ -145,7 +151,7 @@ def test_bad_input_is_answered(comfy, changes, says):
         (ONLY_PLAIN, ("storyboard:", "[id]")),
         ("", ("script", "empty")),
         ("[wobble] a house", ("wobble", "1")),
-        ("(a house:1e20)", ("writer", "model:", "not finite", "(word:1e20)")),
+        ("[id] (a house:1e20)", ("writer", "model:", "not finite", "(word:1e20)")),
         ("[id] a ball\n[plain] (a house:1e20)", ("panels", "model:", "not finite")),
     ],
 )

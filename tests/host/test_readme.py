@@ -48,6 +48,24 @@ def test_the_story_is_queued_with_curl(comfy, archive):
         time.sleep(0.2)
 
 
+def test_what_curl_queues_twice_tells_its_picture_twice(comfy):
+    """The second time all comes from ComfyUI's cache, and old releases then answer clients without a name with none."""
+    *_, body = command("curl")
+    picture = {"width": 16, "height": 16, "batch_size": 1, "color": 0x123456}
+    small = {
+        "1": {"class_type": "EmptyImage", "inputs": picture},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
+    body = re.sub(r"\$\(cat .*?\)", json.dumps(small), body).encode()
+    for _ in range(2):
+        request = urllib.request.Request(f"{comfy.url}/prompt", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as response:
+            queued = json.load(response)["prompt_id"]
+        while queued not in comfy.get_json("/history"):
+            time.sleep(0.1)
+        assert len(comfy.history(queued)["outputs"]["2"]["images"]) == 1
+
+
 def test_the_archive_holds_what_users_need_and_no_more(archive):
     folders = {path.name for path in archive.iterdir() if path.is_dir()} - {"__pycache__"}
     assert folders == {"assets", "comic", "consistency", "docs", "js", "locales", "nodes", "scripts", "training"} | {
@@ -76,18 +94,45 @@ def test_the_example_script_queues_a_story(comfy, archive, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "page.png")
     assert Image.open(tmp_path / "page.png").width > 2 * 64
-    assert (comfy.base / "models" / "loras" / f"{photos.name}.safetensors").is_file()
-    assert (comfy.base / "input" / photos.name / "metadata.jsonl").is_file()
+    assert [file.name for file in tmp_path.iterdir() if file.suffix == ".tmp"] == []
+    assert list((comfy.base / "models" / "loras").glob(f"{photos.name}-*.safetensors"))
+    (uploaded,) = (comfy.base / "input").glob(f"{photos.name}-*")
+    assert (uploaded / "metadata.jsonl").is_file()
+
+    # Other photos in a folder of the same name, and one photo more: each is another character.
+    other = tmp_path / "other" / photos.name
+    other.mkdir(parents=True)
+    (other / "눕 é.png").write_bytes(photo(20))
+    (photos / "2.png").write_bytes(photo(40))
+    for changed in (other, photos):
+        more = queue_story(
+            "--photos", changed, "--server", comfy.url, "--workflow", small, pack=archive, folder=tmp_path
+        )
+        assert more.returncode == 0, more.stderr
+        assert "Photos: " in more.stderr
+    assert len(list((comfy.base / "models" / "loras").glob(f"{photos.name}-*.safetensors"))) == 3
+    folders = (comfy.base / "input").glob(f"{photos.name}-*")
+    sent = sorted(sorted(file.name for file in folder.iterdir()) for folder in folders)
+    assert sent == [["0.png", "2.png", "metadata.jsonl"], ["0.png", "metadata.jsonl"], ["눕 é.png"]]
 
 
 def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, archive, tmp_path):
-    asked = ["--server", comfy.url, "--photos", tmp_path]
+    photos, korean, nodes = tmp_path / "photos", "story.txt", "nodes.json"
+    photos.mkdir()
+    (photos / "0.png").write_bytes(photo(0))
+    (tmp_path / korean).write_bytes("숲".encode("cp949"))
+    (tmp_path / nodes).write_text('{"1": {"class_type": "EmptyImage", "inputs": {}}}')
+    asked = ["--server", comfy.url, "--photos", photos]
     for more, told in (
         (["--photos", "missing"], "--photos: there is no folder"),
+        (["--photos", photos, "--page", "missing/page.png"], "missing/page.png cannot be written"),
+        (["--photos", photos, "--script", korean], "--script: story.txt is not UTF-8 text"),
+        (["--photos", photos, "--workflow", korean], "--workflow: story.txt is not UTF-8 text"),
+        (["--photos", photos, "--workflow", nodes], "nodes.json has 0 nodes SaveImage"),
         (["--workflow", ROOT / "workflows" / "nupjuki_story_mini.json"], "the canvas's format"),
         (["--script", "missing.txt"], "missing.txt"),
         (["--server", "http://127.0.0.1:9"], "does not answer"),
-        ([], "StoryBoothSubjectImages"),  # an empty folder
+        (["--photos", tmp_path], "holds no images"),
     ):
         done = queue_story(*asked, *more, pack=archive, folder=tmp_path)
         assert done.returncode == 1

@@ -30,6 +30,8 @@ def test_other_families_of_models(said, family, node):
         ("no VAE in PanelSampler", ("vae: the checkpoint has none", "Load VAE")),
         ("NaN VAE", ("vae: it returned NaN", "--fp32-vae", "sdxl-vae-fp16-fix")),
         ("half a character", ("captions: of 'a", "half of a character (U+D83D)")),
+        ("blank prompt", ("instance_prompt: it is empty, and 2 of 2 photos have no caption", "a rare word")),
+        ("no [id] line shown", ("accepted",)),
         ("another model's bank", ("bank: it was written by another model", "write the bank again")),
         ("all hidden", ("storyboard: every line is [hidden]", "Show at least one")),
         *((f"width in {node}", ("width: got -64", "from 64 to 8192")) for node in NODES[1::2]),

@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 from collections import Counter
 
 import pytest
 import safetensors
 from PIL import Image
 
+from storybooth.tests.deletions import watched
 from storybooth.tests.host.story import graph, photo, upload_photos
 from storybooth.workshop import WorkshopError, demo, host
 from storybooth.workshop.client import NodeError
@@ -39,6 +41,24 @@ def test_a_story_that_has_nothing_for_the_bank_is_refused_before_training(comfy)
     with pytest.raises(NodeError, match=r"storyboard: it has no \[id\] line"):
         comfy.run(nodes)
     assert not (comfy.base / "models" / "loras" / "too-plain.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "font", "message"),
+    [
+        ("[id] {subject}, at sea # 바다", "", 'font: the built-in font has no character "바"'),
+        ("[id] {subject}, at sea # at sea", "NoSuchFont.ttf", "font: no font file 'NoSuchFont.ttf'"),
+    ],
+)
+def test_a_page_that_cannot_be_lettered_is_refused_before_training(comfy, script, font, message):
+    upload_photos(comfy, "unlettered")
+    nodes = graph("unlettered", "unlettered")
+    nodes["storyboard"]["inputs"]["script"] = script
+    nodes["page"]["inputs"]["font"] = font
+    nodes["panels too"] = {"class_type": "PreviewImage", "inputs": {"images": ["panels", 0]}}
+    with pytest.raises(NodeError, match=message):
+        comfy.run(nodes)
+    assert not (comfy.base / "models" / "loras" / "unlettered.safetensors").exists()
 
 
 def test_only_what_a_new_caption_touches_runs_again(comfy):
@@ -118,7 +138,13 @@ ON_THE_NEWEST = pytest.mark.parametrize("comfyui_folder", [host.NEWEST], indirec
 
 @ON_THE_NEWEST
 def test_the_demo_prints_where_page_and_lora_are(comfyui_folder, small_demo, capsys):
-    demo.run(comfyui_folder, small_demo)
+    # Where an earlier demo put its copies: the photos themselves must not go.
+    photos = demo.BASE / "input" / small_demo.name
+    shutil.copytree(small_demo, photos)
+    with watched() as lost:
+        demo.run(comfyui_folder, photos)
+    assert lost == []
+    assert [file.read_bytes() for file in photos.iterdir()] == [photo(0)]
     page, lora = made(capsys)
     assert Image.open(page).width > 2 * 64
     (small_demo / "0.txt").write_text("a ball with a caption")

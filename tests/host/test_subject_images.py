@@ -57,6 +57,17 @@ def test_images_keep_their_size_and_come_with_their_captions(comfy, folder):
     assert captions == ["눕죽이, lying", "from a file", "a plush"]
 
 
+def test_the_node_says_what_it_has_read_and_what_it_has_not(comfy, folder):
+    Image.new("RGB", (64, 64), "red").save(folder / "é.jpg")
+    for name, text in (("É.TXT", "red"), ("metadata.csv", "file_name,text"), ("other.txt", "no photo's")):
+        (folder / name).write_text(text)
+    events = list(comfy.queue(graph(folder.name)))
+    (told,) = [event.data["text"] for event in events if event.type == "progress_text" and event.data["node"] == "load"]
+    assert told.startswith("Photos: 1, with captions of their own: 1. Left out: metadata.csv (")
+    assert told.endswith("other.txt (no photo has this name).")
+    assert told in comfy.log_text()
+
+
 def test_a_changed_folder_is_read_again_and_an_unchanged_one_is_not(comfy, folder):
     Image.new("RGB", (64, 64), "red").save(folder / "a.png")
     load(comfy, folder.name)

@@ -77,14 +77,18 @@ def test_a_new_file_never_replaces_one_that_somebody_made_meanwhile(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
-    ages = {".a.safetensors.1f.tmp": 3700, ".tmpAb3dE6": 3700, ".b.safetensors.2f.tmp": 3500, ".c.tmp": 3700}
-    for name, age in ages.items():
-        file = tmp_path / name
-        file.write_bytes(b"half")
-        os.utime(file, (time.time() - age,) * 2)
+def test_what_a_killed_process_left_is_removed_after_an_hour_and_nothing_else(tmp_path):
+    ours, younger = f".a.safetensors.{'1f' * 16}.tmp", f".b.safetensors.{'2f' * 16}.tmp"
+    for folder in (ours, younger):
+        (tmp_path / folder).mkdir()
+    for name in (f"{ours}/a.safetensors", ".tmpAb3dE6", ".c.tmp", ".d.safetensors.3f.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    for file in tmp_path.rglob("*"):
+        if file.name != younger:
+            os.utime(file, (time.time() - 3700,) * 2)
     write_whole(tmp_path / "x.safetensors", lambda temporary: temporary.write_bytes(b"x"))
-    assert {path.name for path in tmp_path.iterdir()} == {"x.safetensors", ".b.safetensors.2f.tmp", ".c.tmp"}
+    stay = {"x.safetensors", younger, ".tmpAb3dE6", ".c.tmp", ".d.safetensors.3f.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == stay
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
@@ -102,7 +106,8 @@ def test_a_process_that_is_killed_while_it_writes_leaves_no_file_of_that_name(tm
     assert left.suffix == ".tmp"
     write_whole(tmp_path / "x.safetensors", lambda temporary: temporary.write_bytes(b"whole"))
     assert left.exists(), "it might have been another server's"
-    os.utime(left, (time.time() - 3700,) * 2)
+    for file in (*left.iterdir(), left):
+        os.utime(file, (time.time() - 3700,) * 2)
     write_whole(tmp_path / "y.safetensors", lambda temporary: temporary.write_bytes(b"whole"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.safetensors", "y.safetensors"]
 

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from storybooth.comic.lettering import load_font, missing_character, wrap
+from storybooth.comic.lettering import (
+    FULLER,
+    begins_right_to_left,
+    font_for,
+    load_font,
+    missing_character,
+    require_drawable,
+    wrap,
+)
 from storybooth.comic.page import CAPTION_PLACES, layout_page
 from storybooth.tests.fonts import KOREAN
 
@@ -168,7 +176,8 @@ def test_the_built_in_font_writes_english(caption):
     ("caption", "font", "character", "number"),
     [
         ("a house 숲속의 집", "", "숲", "U+C232"),
-        ("naïve", "", "ï", "U+00EF"),
+        ("a star ★", "", "★", "U+2605"),
+        ("of nobody \ue000", "", "\ue000", "U+E000"),
         ("숲속의 \U00013000", KOREAN, "\U00013000", "U+13000"),
     ],
 )
@@ -179,6 +188,43 @@ def test_a_character_that_the_font_lacks(caption, font, character, number):
     assert f'"{character}" ({number})' in message
     assert f'"{caption}"' in message
     assert "models/fonts" in message
+
+
+def ink(caption, **options):
+    return (pixels(layout_page(panels(1), [caption], gutter=8, **options)) < 100).all(-1)
+
+
+@pytest.mark.parametrize(
+    "caption", ["3 – 4 — 5 • 6 × 7", "Où est l’été ? 5 € ½", "Łódź, Žižkov, Đà Nẵng", "Где мы? Πού;"]
+)
+def test_european_captions_need_no_font_to_be_named(caption):
+    assert ink(caption).sum() > 50
+    assert not missing_character(caption, load_font(str(FULLER), 20))
+
+
+def test_a_page_in_english_looks_as_it_always_did():
+    """In Pillow's own font, though a fuller one is there."""
+    assert font_for(["A house", ""], "", 14).getname() == load_font("", 14).getname()
+    (fuller,) = {font_for(["A house", text], "", 14).getname() for text in ("é", "–")}
+    assert fuller == load_font(str(FULLER), 14).getname()
+    assert "SIL OPEN FONT LICENSE" in FULLER.with_name("OFL.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("unseen", ["\u00ad", "\u200b", "\u200d", "\u200e", "\u2067", "\ufeff", "\ufe0f"])
+@pytest.mark.parametrize("font", ["", KOREAN])
+def test_what_shows_nothing_is_not_drawn(unseen, font):
+    assert (ink(f"fire{unseen}fly", font=font) == ink("firefly", font=font)).all()
+
+
+HEBREW = "שלום לך"
+
+
+def test_a_caption_from_right_to_left_is_refused_where_it_would_be_reversed():
+    basic = ImageFont.truetype(KOREAN, 20, layout_engine=ImageFont.Layout.BASIC)
+    with pytest.raises(ValueError, match=rf'font: the caption "{HEBREW}" is written from right to left.*FriBiDi'):
+        require_drawable(HEBREW, basic, "NanumGothic.ttf")
+    require_drawable("a house", basic, "NanumGothic.ttf")
+    assert begins_right_to_left(f"“{HEBREW}” a") and not begins_right_to_left(f"12 a {HEBREW}")
 
 
 def test_invisible_characters_are_no_matter():

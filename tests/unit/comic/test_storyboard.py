@@ -31,7 +31,14 @@ def test_a_line_is_a_panel():
         ("house #7, c#, #1 song # No. #2 # here", "house #7, c#, #1 song", "No. #2 # here"),
         ("a house #", "a house", ""),
         ("a house\t#\tHome", "a house", "Home"),
-        ("a [red] house [id]", "a [red] house [id]", ""),
+        ("a [red] house # a house [id]", "a [red] house", "a house [id]"),
+        ("a house, #1 song, C# minor, #ff8800 and #fff", "a house, #1 song, C# minor, #ff8800 and #fff", ""),
+        ("a house, #nofilter, http://x/#part #", "a house, #nofilter, http://x/#part", ""),
+        (
+            "(plain:1.2) wall, the subject of a photo, {subject matter|topic}, {object}",
+            "(plain:1.2) wall, the subject of a photo, {subject matter|topic}, {object}",
+            "",
+        ),
         ("숲속의 {subject} # 밤의 숲", "숲속의 a grey cat", "밤의 숲"),
     ],
 )
@@ -82,13 +89,18 @@ def test_no_character_leaves_the_subject_out(line, prompt):
 @pytest.mark.parametrize(
     ("script", "identity"),
     [
-        ("a\nb\nc", [True, True, False]),
-        ("a", [True]),
-        ("a\n[id] b\nc", [False, True, False]),
-        ("[plain] a\nb\n[NC] c\nd\ne", [False, True, False, True, False]),
-        ("[hidden] a\n[seed=1] b\nc", [True, True, False]),
-        ("[plain] a\n[NC] b", [False, False]),
-        ("[plain] a\n[NC] b\nc", [False, False, True]),
+        ("{subject} a\n{subject} b\n{subject} c", [True, True, False]),
+        ("{subject} a", [True]),
+        ("{subject} a\n[id] b\nc", [False, True, False]),
+        (
+            "[plain] {subject} a\n{subject} b\n[NC] {subject} c\n{subject} d\n{subject} e",
+            [False, True, False, True, False],
+        ),
+        ("[hidden] {subject} a\n[seed=1] {subject} b\n{subject} c", [True, True, False]),
+        ("[plain] {subject} a\n[NC] {subject} b", [False, False]),
+        ("a forest\n{subject} a\na spider\n{subject} b", [False, True, False, True]),
+        ("a forest\nA grey cat a\na house\nthe grey cat", [False, True, False, False]),
+        ("a forest # {subject}\na house", [False, False]),
     ],
 )
 def test_identity_lines(script, identity):
@@ -137,7 +149,78 @@ def test_a_bad_line_is_quoted_with_its_number(line, message):
     assert str(caught.value).startswith(f'script, line 3: "{line}": ')
 
 
-@pytest.mark.parametrize("script", ["", "  ", "\n\t\n\r\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "［id］ ［seed=7］ {subject}, sleeping # A nap",
+        "［ｉｄ］［ＳＥＥＤ＝７］ ｛subject｝, sleeping ＃ A nap",
+        "[seed=７][id] ｛ｓｕｂｊｅｃｔ｝, sleeping\u3000＃\u3000A nap",
+        "\ufeff[id] [seed=7] {subject}, sleeping # A nap",
+        "\u200b[id]\u200d \u2060[seed=7] {sub\u00adject}, sleep\u200bing # \u200eA nap\u202c",
+        "\x00[id] [seed=7] {subject}, sleeping #\xa0A nap\x1a",
+    ],
+)
+def test_what_keyboards_and_editors_slip_in_is_read_as_meant(line):
+    panel = one(line)
+    assert panel == Panel(line=2, prompt="a grey cat, sleeping", caption="A nap", identity=True, seed=7)
+
+
+def test_full_width_signs_and_joiners_stay_where_they_are_text():
+    panel = one("森［赤］ ＃１ # 日記［＃２］ می\u200cروم 👩\u200d🚀")
+    assert (panel.prompt, panel.caption) == ("森［赤］ ＃１", "日記［＃２］ می\u200cروم 👩\u200d🚀")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85", "\x0b", "\x0c"])
+def test_every_line_end_ends_a_panel(end):
+    panels = parse(f"[id] a house{end}{end}a tree # Home{end}", CAT)
+    assert [(panel.line, panel.prompt, panel.caption) for panel in panels] == [
+        (1, "a house", ""),
+        (3, "a tree", "Home"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a cat #walking home", '"#walking home" looks like a caption.*" # "'),
+        ("#walking", '"#walking" looks like a caption'),
+        ("a cat# walking", "looks like a caption"),
+        ("a cat#walking", "looks like a caption"),
+        ("a cat ## walking", "looks like a caption"),
+        ("森の中＃夜", "looks like a caption"),
+        ("森の中 ＃夜", '"＃夜" looks like a caption'),
+        ("{Subject} sleeps", r'"\{Subject\}" looks like \{subject\}\. Write \{subject\}'),
+        ("{ subject } sleeps", "looks like {subject}"),
+        ("{SUBJECT} sleeps", "looks like {subject}"),
+        ("{subjet} sleeps", "looks like {subject}"),
+        ("{sujbect} sleeps", "looks like {subject}"),
+        ("{subjects} sleep", "looks like {subject}"),
+        ("｛Ｓubject｝ sleeps", "looks like {subject}"),
+        ("{subject sleeps", "looks like {subject}"),
+        ("subject} sleeps", "looks like {subject}"),
+        ("{subject) sleeps", "looks like {subject}"),
+        ("(subject) sleeps", "looks like {subject}"),
+        ("a dog and [subject]", "looks like {subject}"),
+        ("a house # The home of {Subject}", "looks like {subject}"),
+        ("a cat [id]", r"\[id\] is a flag, and flags come first"),
+        ("a cat ［hidden］ # Home", r"\[hidden\] is a flag, and flags come first"),
+        ("a cat, [seed=7]", r"\[seed=7\] is a flag, and flags come first"),
+        ("(id) a cat", r'"\(id\)" looks like a flag.*: \[id\]'),
+        ("[seed=7] {plain} a cat", r"\[plain\]"),
+        ("【id】 a cat", r"\[id\]"),
+        ("（hidden） a cat", r"\[hidden\]"),
+        ("id] a cat", r"\[id\]"),
+        ("a house\\n[id] a cat", "two characters.*one panel a line"),
+        ("a house\\nA cat", "two characters"),
+    ],
+)
+def test_near_misses_are_refused_with_what_was_meant(line, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        parse(f"a house\n{line}", CAT)
+    assert str(caught.value).startswith(f'script, line 2: "{line}": ')
+
+
+@pytest.mark.parametrize("script", ["", "  ", "\n\t\n\r\n", "\ufeff\n\u200b"])
 def test_an_empty_script(script):
     with pytest.raises(ValueError, match=r"script: it is empty\. Write one panel a line"):
         parse(script, CAT)

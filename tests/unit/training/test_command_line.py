@@ -235,6 +235,9 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
         train("--model", "nowhere")
     with pytest.raises(ValueError, match=r"images: there is no folder 'nowhere'"):
         train("--images", "nowhere")
+    Path("my-photos/1.txt").unlink()
+    with pytest.raises(ValueError, match=r"instance_prompt: it is empty, and 1 of 3 photos have no caption"):
+        train("--instance_prompt", " ")
     with pytest.raises(ValueError, match=r"lora_name: got '../toy'.*plain name"):
         train("--lora_name", "../toy")
     with pytest.raises(FileNotFoundError, match=r"tokenizer: nowhere has no vocab.json"):
@@ -249,4 +252,8 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
     scheduler.write_text(scheduler.read_text().replace('"epsilon"', '"v_prediction"'))
     with pytest.raises(ValueError, match="model: got one of prediction type v_prediction, expected epsilon"):
         train()
+    for broken in (b"{", b"[]", b"\xff\xfe{"):
+        scheduler.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"model: .*scheduler_config\.json cannot be read as JSON"):
+            train()
     assert not Path("loras").exists()

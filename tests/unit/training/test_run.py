@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from storybooth.fingerprint import fingerprint
+from storybooth.tests.deletions import watched
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
 from storybooth.training.lora import add_lora
 from storybooth.training.precision import DTYPES
@@ -267,8 +268,8 @@ def test_what_a_killed_process_left_half_written_goes_away_unless_another_may_be
     with pytest.raises(CancelError):
         start(cancel_at=3)
     (state,) = states.iterdir()
-    old = [state.with_name(f".{state.name}.123.tmp"), path.with_name(".toy.safetensors.123.tmp")]
-    young = [left.with_name(left.name.replace("123", "456")) for left in old]
+    old = [state.with_name(f".{state.name}.{'12' * 16}.tmp"), path.with_name(f".toy.safetensors.{'12' * 16}.tmp")]
+    young = [left.with_name(left.name.replace("12" * 16, "34" * 16)) for left in old]
     for left in (*old, *young):
         left.write_bytes(b"half")
     for left in old:
@@ -276,6 +277,26 @@ def test_what_a_killed_process_left_half_written_goes_away_unless_another_may_be
     start()
     assert names(path.parent) == [young[1].name, "toy.safetensors"]
     assert names(states)[0] == young[0].name and len(names(states)) == 2
+
+
+def test_a_run_removes_nothing_that_is_not_its_own(start, path, states):
+    """Other files, as old as can be, under names like those that a run removes in the end."""
+    path.parent.mkdir()
+    states.mkdir()
+    theirs = [".tmpAb3dE6", "toy.step000001.safetensors", "toy.1a2b3c4d.step000001.safetensors", ".x.safetensors.tmp"]
+    foreign = [
+        folder / name for folder in (path.parent, states) for name in [*theirs, "1a2b3c4d.step000001.safetensors"]
+    ]
+    for file in foreign:
+        file.write_bytes(b"theirs")
+        os.utime(file, (0, 0))
+    with watched() as lost:
+        with pytest.raises(CancelError):
+            start(cancel_at=3, every=1)
+        start(every=1)
+    assert lost == []
+    assert all(file.read_bytes() == b"theirs" for file in foreign)
+    assert path.is_file()
 
 
 def test_another_run_that_takes_the_name_meanwhile_keeps_it(start, path, files):

@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from storybooth.fingerprint import fingerprint
 from storybooth.tests.unit.training.conftest import CONFIG
 from storybooth.training.lora import add_lora, lora_state_dict
 from storybooth.training.settings import Options, Settings
@@ -115,19 +116,70 @@ def test_another_rank_is_refused_by_name(weights, saved, tmp_path):
     assert message == "rank: got 3, but x.safetensors has rank 2. Set rank to 2."
 
 
+_LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0"
+
+
 @pytest.mark.parametrize(
-    "key",
+    ("key", "told", "settings_help"),
     [
-        "lora_te1_text_model_encoder_layers_0_self_attn_k_proj.lora_down.weight",
-        "lora_unet_conv_in.lora_down.weight",
-        "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_ff_net_2.lora_up.weight",
-        "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q.hada_w1_a",
-        "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q.dora_scale",
+        (f"{_LAYER}_ff_net_2.lora_up.weight", "changes lora_unet_down", True),
+        ("lora_unet_down_blocks_1_attentions_0_proj_in.lora_up.weight", "changes lora_unet_down", False),
+        (
+            "lora_te1_text_model_encoder_layers_0_self_attn_k_proj.lora_down.weight",
+            "changes the text encoders, too (",
+            False,
+        ),
+        ("text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight", "changes the text encoders, too (", False),
+        ("lora_unet_conv_in.lora_down.weight", "is a LoCon (", False),
+        ("lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight", "is a LoCon (", False),
+        (f"{_LAYER}_attn1_to_q.hada_w1_a", "is a LoHa (", False),
+        (f"{_LAYER}_attn1_to_q.lokr_w1", "is a LoKr (", False),
+        (f"{_LAYER}_attn1_to_q.dora_scale", "is a DoRA (", False),
     ],
 )
-def test_what_is_not_trained_here_is_refused_not_dropped(weights, saved, tmp_path, key):
+def test_what_is_not_trained_here_is_refused_with_advice_that_can_help(
+    weights, saved, tmp_path, key, told, settings_help
+):
     message = refused(weights, tmp_path, saved | {key: torch.zeros(2, 2)})
-    assert message.startswith("continue_from: x.safetensors changes ") and "Load LoRA before the trainer" in message
+    assert message.startswith(f"continue_from: x.safetensors {told}")
+    assert "Load LoRA before the trainer" in message
+    assert ("Choose the target_layers" in message) == settings_help
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_lora_goes_on_in_every_precision(weights, saved, tmp_path, dtype):
+    stored = {name: tensor.to(dtype) for name, tensor in saved.items()}
+    safetensors.torch.save_file(stored, tmp_path / "x.safetensors")
+    unet = build_unet(CONFIG, weights.__getitem__)
+    add_lora(unet, SETTINGS)
+    continue_from(unet, tmp_path / "x.safetensors", SETTINGS)
+    now = lora_state_dict(unet)
+    downs = [name for name in now if name.endswith("lora_down.weight")]
+    assert all(torch.equal(now[name], stored[name].float()) for name in downs)
+    fingerprint(stored.values(), samples=None)
+
+
+def test_a_lora_of_nan_is_called_broken(weights, saved, tmp_path):
+    key = next(name for name in saved if name.endswith("lora_up.weight"))
+    for value in (float("nan"), float("inf")):
+        message = refused(weights, tmp_path, saved | {key: torch.full_like(saved[key], value)})
+        assert message.startswith(f"continue_from: x.safetensors is broken: {key} holds NaN or infinity")
+
+
+def test_whole_numbers_are_no_lora(weights, saved, tmp_path):
+    message = refused(weights, tmp_path, {name: tensor.to(torch.int8) for name, tensor in saved.items()})
+    assert "as int8, expected numbers with a fraction" in message
+
+
+@pytest.mark.parametrize("rank", [2, 3, 4])
+def test_mixed_ranks_are_told_once_and_whatever_rank_is_set(weights, saved, tmp_path, rank):
+    layer = next(name for name in saved if name.endswith("lora_up.weight")).removesuffix(".lora_up.weight")
+    down, up = saved[f"{layer}.lora_down.weight"], saved[f"{layer}.lora_up.weight"]
+    wider = {f"{layer}.lora_down.weight": down.repeat(2, 1), f"{layer}.lora_up.weight": up.repeat(1, 2)}
+    settings = Settings(rank=rank, target_layers="self_and_cross_attention")
+    message = refused(weights, tmp_path, saved | wider, settings)
+    assert message.startswith("continue_from: x.safetensors has layers of ranks 2, 4, and a run trains all at one rank")
+    assert "Set rank to" not in message
 
 
 def test_half_a_lora_and_no_lora_are_refused(weights, saved, tmp_path):
@@ -164,7 +216,7 @@ def test_alphas_that_are_no_numbers_are_refused(weights, saved, make_unet, tmp_p
     ):
         message = refused(weights, tmp_path, diffusers(saved, unet)[0], metadata={"lora_adapter_metadata": told})
         assert message.startswith("continue_from: x.safetensors does not tell unet.lora_alpha")
-    for told in ("", '{"lora_alpha": null}'):
-        (tmp_path / "adapter_config.json").write_text(told)
+    for told in (b"", b'{"lora_alpha": null}', b"\xff\xfe"):
+        (tmp_path / "adapter_config.json").write_bytes(told)
         message = refused(weights, tmp_path, peft(saved, unet)[0])
         assert message.startswith("continue_from: adapter_config.json does not tell lora_alpha")

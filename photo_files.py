@@ -1,0 +1,118 @@
+"""Which files of a folder are photos, which are their captions, and which are left out and why.
+
+Load Subject Images, the command line, the demo and queue_story.py all read a folder by this. Needs nothing but Python.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+METADATA = "metadata.jsonl"
+PHOTOS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+HEIC = frozenset({".heic", ".heif", ".hif"})
+"""What iPhones take; read where the package pillow-heif is installed."""
+
+CAPTIONS = (".txt", ".caption")
+_OF_NO_ONE = frozenset({"thumbs.db", "desktop.ini"})
+_PLACES = frozenset({"__macosx"})
+"""Folders that programs leave behind, in lower case: copies of photos in them are nobody's choice."""
+
+
+@dataclass(frozen=True)
+class PhotoFolder:
+    """What lies in a folder.
+
+    `photos`: sorted by name. `texts`: the text files of a photo that may hold its caption, by the photo's name; the
+    first that is not empty counts. `metadata`: metadata.jsonl, if it is there. `left_out`: file name to the reason.
+    """
+
+    photos: tuple[Path, ...]
+    texts: Mapping[str, tuple[Path, ...]]
+    metadata: Path | None
+    left_out: Mapping[str, str]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that count, sorted: what has to go where the photos go."""
+        texts = {text for some in self.texts.values() for text in some}
+        return tuple(sorted({*self.photos, *texts, *([self.metadata] if self.metadata else [])}))
+
+
+def why_left_out(left_out: Mapping[str, str]) -> str:
+    """Files by the reason why they are left out, as a sentence or more; empty where there are none."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in left_out.items():
+        by_reason[reason].append(name)
+    told = [f"{_some(names)} ({reason})" for reason, names in by_reason.items()]
+    return f"Left out: {', '.join(told)}." if told else ""
+
+
+def suffixes() -> frozenset[str]:
+    """How names of photos end, in lower case, as far as they can be read here."""
+    return PHOTOS | HEIC if find_spec("pillow_heif") else PHOTOS
+
+
+def look_into(folder: Path, readable: Collection[str] | None = None) -> PhotoFolder:
+    """Sort the files of `folder`. Names are compared as people read them (see `key`). Raises OSError.
+
+    `readable`: how names of photos end; without it, as `suffixes` says.
+    """
+    readable = suffixes() if readable is None else readable
+    files = sorted(file for file in folder.iterdir() if file.is_file() and not _is_nobodys(file.name))
+    photos = tuple(file for file in files if file.suffix.lower() in readable)
+    named: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        named[key(photo.name)].add(photo.name)
+        named[key(photo.stem)].add(photo.name)
+    tables = sorted((file for file in files if key(file.name) == METADATA), key=lambda file: file.name != METADATA)
+    texts: dict[str, list[Path]] = defaultdict(list)
+    left_out: dict[str, str] = {}
+    for file in files:
+        suffix = file.suffix.lower()
+        if file in tables[:1] or suffix in readable:
+            continue
+        if suffix in HEIC:
+            left_out[file.name] = "HEIC needs the package pillow-heif in ComfyUI's Python; or save it as JPEG"
+        elif suffix in CAPTIONS:
+            names = named.get(key(file.stem), set())
+            exact = {name for name in names if file.stem in (name, Path(name).stem)}
+            for name in exact or names:
+                texts[name].append(file)
+            if not names:
+                left_out[file.name] = "no photo has this name"
+        elif suffix in (".csv", ".json", ".jsonl"):
+            left_out[file.name] = f"captions of many photos are read from {METADATA} only"
+        else:
+            left_out[file.name] = "it is neither a photo nor a caption"
+    ordered = {name: tuple(sorted(some, key=lambda text: _rank(text, name))) for name, some in texts.items()}
+    return PhotoFolder(photos, ordered, tables[0] if tables else None, left_out)
+
+
+def key(name: str) -> str:
+    """`name` so that two that read alike are equal: macOS stores accents apart, Windows knows no case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_passed_over(folder: str) -> bool:
+    """Whether a folder of this name holds nobody's photos: hidden, or left behind by a program."""
+    return folder.startswith(".") or folder.lower() in _PLACES
+
+
+def _is_nobodys(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _OF_NO_ONE
+
+
+def _rank(text: Path, photo: str) -> tuple[int, bool, bool, str]:
+    """The order in which texts of one photo count: 00.txt, 00.jpg.txt, 00.caption; exact names before others."""
+    of_stem = key(text.stem) == key(Path(photo).stem)
+    exact = text.stem in (photo, Path(photo).stem)
+    return CAPTIONS.index(text.suffix.lower()), not of_stem, not exact, text.name
+
+
+def _some(names: Iterable[str], limit: int = 3) -> str:
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
