@@ -32,14 +32,14 @@ def only(nodes, output):
         ("save", {"panels": {"width": 128}}, ("bank: its identity images are 64 x 64, the panels 128 x 64",)),
         ("save", {"panels": {"width": 100}}, ("width: got 100, expected a multiple of 8",)),
         ("store", {"writer": {"height": 100}}, ("height: got 100, expected a multiple of 8",)),
-        ("save", {"patch": {"strength_64": 0.9}}, ("strength_64: got 0.9", "write the bank again")),
+        ("save", {"patch": {"strength_64": 0.9}}, ("(strength_64): got 0.9", "write the bank again")),
         ("save", {"writer": {"start_step": 4}}, ("bank: it was written empty", "Set it to 3 or less")),
         (
             "save",
             {"storyboard": {"script": "[id] [hidden] {subject} in a tent"}},
             ("storyboard: every line is [hidden]",),
         ),
-        ("hooked", {"hook": {"strength_32": 0.7}}, ("strength_32: got 0.7", "write the bank again")),
+        ("hooked", {"hook": {"strength_32": 0.7}}, ("(strength_32): got 0.7", "write the bank again")),
         ("store", {"store": {"name": "../ahead"}}, ("name: ",)),
     ],
 )
