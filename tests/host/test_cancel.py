@@ -24,13 +24,13 @@ def large_photos(comfy) -> Graph:
     for number in range(1, 60):
         if not (folder / f"{number:02}.bmp").exists():
             os.link(folder / "00.bmp", folder / f"{number:02}.bmp")
-    nodes = graph(comfy, lora_name="cancelled photos")
+    nodes = graph(comfy, lora_name="halted photos")
     nodes["photos"]["inputs"]["folder"] = "large"
     return nodes
 
 
 def many_captions(comfy) -> Graph:
-    nodes = graph(comfy, lora_name="cancelled captions")
+    nodes = graph(comfy, lora_name="halted captions")
     nodes["photos"] = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "color": 0}}
     nodes["photos"]["inputs"]["batch_size"] = 1500
     captions = ", ".join(f'"a ball, number {number}"' for number in range(1500))
@@ -46,11 +46,11 @@ def many_images(comfy) -> Graph:
 
 
 def training(comfy) -> Graph:
-    return graph(comfy, lora_name="cancelled steps", steps=10_000)
+    return graph(comfy, lora_name="halted steps", steps=10_000)
 
 
 def sampling_on_the_way(comfy) -> Graph:
-    return graph(comfy, lora_name="cancelled samples", steps=10_000, sample_every=1)
+    return graph(comfy, lora_name="halted samples", steps=10_000, sample_every=1)
 
 
 def long_story(comfy) -> Graph:
