@@ -94,11 +94,14 @@ def many_pictures(comfy) -> Graph:
     ],
 )
 def test_cancel_is_heard_at_once(comfy, make, node, after):
-    run, asked = comfy.queue(make(comfy)), 0.0
+    nodes = make(comfy)
+    run, asked = comfy.queue(nodes), 0.0
     with pytest.raises(CancelledError):
         for event in run:
             kind, data = event.type, event.data
-            begun = kind == "executing" and data["node"] == node and not after
+            # Comic Page begins twice: it looks at the captions before it asks for its pictures.
+            ready = "pictures" not in nodes or "pictures" in run.executed
+            begun = kind == "executing" and data["node"] == node and not after and ready
             shown = kind == "progress_text" and after and data["text"].startswith(after)
             moved = kind == after and data["node"] == node and data["value"] > 1
             if not asked and (begun or shown or moved):
