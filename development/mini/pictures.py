@@ -9,16 +9,17 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from . import world
+from . import captions, world
 from .painting import SIZE, stamp
 from .parts import Parts, fetch
 from .places import PLACES
-from .strangers import held_out_pictures, stranger_pictures, things
+from .strangers import PICTURES_EACH, held_out_pictures, label, portray, stranger, stranger_pictures, things
 
 
 def any_things(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
@@ -40,12 +41,41 @@ def world_pictures(seed: int, index: int, parts: Parts) -> tuple[Image.Image, st
     return picture, caption
 
 
+def captioned(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
+    """A picture of the world; caption, subject with colour, and place, with tabs between."""
+    picture, caption, scene = world.sample(seed, index, parts)
+    who, _, place = label(scene).rpartition("/")
+    return picture, "\t".join([caption, who.strip("/") and who, place])
+
+
+def others(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
+    """A picture of a stranger; caption, who it is, and place, with tabs between."""
+    subject, colour = stranger(seed, index // PICTURES_EACH, parts)
+    draw = np.random.default_rng((seed, 3, index))
+    picture, scene = portray(subject, colour, draw, parts)
+    named = replace(subject, word=subject.word.rpartition(" ")[0].removesuffix(" face"))
+    text = captions.describe(replace(scene, subject=named), draw)
+    return picture, "\t".join([text, f"{subject.word}/{colour or ''}", scene.place])
+
+
+def empty_places(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
+    """A place with nobody there, for toys to stand in; caption, nobody, and the place, with tabs between."""
+    place = PLACES[index % len(PLACES)]
+    canvas = Image.new("RGB", (SIZE, SIZE))
+    place.paint(np.random.default_rng((seed, 4, index)), parts, canvas, place.time)
+    small = canvas.resize((world.RESOLUTION, world.RESOLUTION), Image.Resampling.HAMMING)
+    return small, "\t".join([place.phrases[0], "", place.name])
+
+
 Kind = Callable[[int, int, Parts], tuple[Image.Image, str]]
 KINDS: dict[str, Kind] = {
     "world": world_pictures,
     "things": any_things,
     "strangers": stranger_pictures,
     "held_out": held_out_pictures,
+    "captioned": captioned,
+    "others": others,
+    "places": empty_places,
 }
 
 

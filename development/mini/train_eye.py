@@ -129,7 +129,7 @@ def augment(pictures: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Bytes (n, 3, SIZE, SIZE) as pictures from 0 to 1, each moved, scaled, turned, mirrored, lit and blurred."""
 
     def draw(low: float, high: float, *shape: int) -> torch.Tensor:
-        return low + (high - low) * torch.rand(len(pictures), *shape, generator=random)
+        return low + (high - low) * torch.rand(len(pictures), *shape, generator=random, device=pictures.device)
 
     scale, turn = draw(0.8, 1.15), draw(-0.1, 0.1)
     mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
@@ -144,13 +144,13 @@ def augment(pictures: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     moved = functional.grid_sample(pictures.float() / 255, grid, padding_mode="reflection", align_corners=False)
     blurred = _blurred(moved, draw(0.05, 1.6))
     lit = (blurred - 0.5) * draw(0.75, 1.2, 1, 1, 1) + 0.5 + draw(-0.1, 0.1, 1, 1, 1)
-    return (lit + 0.03 * torch.randn(lit.shape, generator=random)).clamp(0, 1)
+    return (lit + 0.03 * torch.randn(lit.shape, generator=random, device=lit.device)).clamp(0, 1)
 
 
 def _blurred(pictures: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
     """Each picture through a Gaussian of its own deviation, in pixels."""
     n, channels, height, width = pictures.shape
-    bell = torch.exp(-(torch.arange(-3, 4.0) ** 2) / (2 * deviations[:, None] ** 2))
+    bell = torch.exp(-(torch.arange(-3, 4.0, device=pictures.device) ** 2) / (2 * deviations[:, None] ** 2))
     bell = (bell / bell.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     flat = pictures.reshape(1, n * channels, height, width)
     flat = functional.conv2d(flat, bell[:, None, :, None], padding=(3, 0), groups=n * channels)
@@ -168,7 +168,7 @@ class Pupil(torch.nn.Module):
 
     def loss(self, pictures: torch.Tensor, subjects: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """Places' cross-entropy, and subjects' where there is one (index -1 is none)."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(pictures.device.type, torch.bfloat16):
             seen = self.eye(pictures)
         there = subjects >= 0
         cosines = seen.subjects[there].float() @ functional.normalize(self.directions, dim=-1).T

@@ -124,8 +124,9 @@ class Samples:
 def loss_of(network: torch.nn.Module, batch: tuple, signal: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """The training loss of a batch. `signal` (1000,): the schedule's cumulative ᾱ."""
     latents, tokens, time_ids = batch
-    timesteps = torch.randint(len(signal), (len(latents),), generator=random)
-    noise = torch.randn(latents.shape, generator=random)
+    device = latents.device
+    timesteps = torch.randint(len(signal), (len(latents),), generator=random, device=device)
+    noise = torch.randn(latents.shape, generator=random, device=device)
     kept = signal[timesteps].view(-1, 1, 1, 1)
     predicted = network(kept.sqrt() * latents + (1 - kept).sqrt() * noise, timesteps, tokens, time_ids)
     weight = (GAMMA * (1 - kept) / kept).clamp(max=1)  # min(SNR, γ) / SNR
@@ -136,13 +137,15 @@ def loss_of(network: torch.nn.Module, batch: tuple, signal: torch.Tensor, random
 def draw(network: Mini, tokenizer: Tokenizer, prompts: list[str], steps: int = 20, cfg: float = 5.0) -> torch.Tensor:
     """Latents (n, 4, RESOLUTION / 8, RESOLUTION / 8) of these prompts, by DDIM with classifier-free guidance."""
     count = len(prompts)
-    tokens = tokenizer([*prompts, *[NEGATIVE] * count])
+    device = next(network.parameters()).device
+    tokens = {name: ids.to(device) for name, ids in tokenizer([*prompts, *[NEGATIVE] * count]).items()}
     context, pooled = network.text(tokens)
     side = float(RESOLUTION)
-    conditions = {"text_embeds": pooled, "time_ids": torch.tensor([[side, side, 0, 0, side, side]] * 2 * count)}
+    time_ids = torch.tensor([[side, side, 0, 0, side, side]] * 2 * count, device=device)
+    conditions = {"text_embeds": pooled, "time_ids": time_ids}
     scheduler = DDIMScheduler.from_config(SCHEDULE)
     scheduler.set_timesteps(steps)
-    latents = torch.randn(count, 4, RESOLUTION // 8, RESOLUTION // 8, generator=generator(SEED, -1))
+    latents = torch.randn(count, 4, RESOLUTION // 8, RESOLUTION // 8, generator=generator(SEED, -1)).to(device)
     for step in scheduler.timesteps:
         both = network.unet(torch.cat([latents, latents]), step, context, added_cond_kwargs=conditions).sample
         wanted, unwanted = both.chunk(2)

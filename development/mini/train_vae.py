@@ -112,12 +112,12 @@ def loss_of(
 ) -> torch.Tensor:
     """The training loss of a batch (n, 3, height, width), decoded in full or to half the size."""
     posterior = vae.encode(pictures).latent_dist
-    noise = torch.randn(posterior.mean.shape, generator=random)
+    noise = torch.randn(posterior.mean.shape, generator=random, device=random.device)
     latents = posterior.mean + posterior.std * noise
     decoded = decode_half(vae, latents) if half else vae.decode(latents).sample
     error = decoded.float() - (avg_pool2d(pictures, 2) if half else pictures)
     # Large errors count more, so that a face keeps its eyes; the middle, where subjects stand, counts more than edges.
-    loss = (_middle(error) * (error.abs() + 2 * error.square())).mean()
+    loss = (_middle(error).to(error.device) * (error.abs() + 2 * error.square())).mean()
     loss = loss + 0.5 * (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean())
     for _ in range(3):
         error = avg_pool2d(error, 2)
@@ -126,6 +126,13 @@ def loss_of(
         loss = loss + 0.5 * error.abs().mean() + 0.5 * chroma
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
     return loss + kl_weight * kl
+
+
+def psnr_of(vae: AutoencoderKL, pictures: torch.Tensor, half: bool = False) -> float:
+    """Peak signal-to-noise ratio in dB of pictures through the autoencoder, whole or both brought to half the size."""
+    decoded = vae.decode(vae.encode(pictures).latent_dist.mode()).sample.clamp(-1, 1)
+    error = decoded - pictures
+    return 10 * math.log10(4 / (avg_pool2d(error, 2) if half else error).square().mean().item())
 
 
 @torch.no_grad()
