@@ -6,5 +6,6 @@ After StoryDiffusion (arXiv:2405.01434). Torch only; nothing here imports ComfyU
 - `draws`: every random choice, as a function of a key.
 - `bank`: what is stored; `bank_file`: the same as one safetensors file.
 - `attention`: the tensor operations; `writer` and `reader`: one sampling run of each `phase`.
-- `steps`: which step an evaluation belongs to; `stream`: the bank on its way to the device.
+- `steps`: which step an evaluation belongs to; `stream`: the bank on its way to the device; `host_memory`: where
+  it lies before.
 """

@@ -1,7 +1,7 @@
 """The identity bank: the self-attention inputs that the identity images left behind."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 from uuid import uuid4
@@ -9,6 +9,7 @@ from uuid import uuid4
 import torch
 
 from .draws import is_consistent
+from .host_memory import give_back
 from .schedule import COND, UNCOND, Layer, Schedule
 
 Storage = Literal["compact", "full"]
@@ -41,7 +42,8 @@ class Recipe:
 
     `model` and `lora` are fingerprints of the network. `prompts` are those of the M identity images and `seeds` the
     seeds that a line sets for its own noise, or None. `steps` counts the steps that were sampled; some schedulers
-    make one more than was asked. `dtype` is a key of DTYPES.
+    make one more than was asked. `dtype` is a key of DTYPES. `sampling` says what the network predicts at which noise
+    levels, `negative` is the negative prompt; None in banks that were saved before these were noted.
     """
 
     model: str
@@ -58,6 +60,8 @@ class Recipe:
     schedule: Schedule
     storage: Storage
     dtype: str
+    sampling: str | None = None
+    negative: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON can carry."""
@@ -74,7 +78,18 @@ class Recipe:
             raise TypeError("prompts are no texts")
         if not all(seed is None or type(seed) is int for seed in recipe.seeds):
             raise TypeError("seeds are no whole numbers")
+        if not all(told is None or isinstance(told, str) for told in (recipe.sampling, recipe.negative)):
+            raise TypeError("sampling or negative is no text")
         return recipe
+
+    def agrees_with(self, other: "Recipe") -> bool:
+        """Whether both are the same in all that both of them tell."""
+        told = {
+            name: getattr(other, name)
+            for name in ("sampling", "negative")
+            if getattr(self, name) is None or getattr(other, name) is None
+        }
+        return replace(self, **told) == other
 
     def stores(self, step: int, layer: Layer) -> bool:
         """Whether a bank of this recipe holds `layer` at `step`."""
@@ -139,6 +154,11 @@ class IdentityBank:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "IdentityBank":
         return self
+
+    def __del__(self) -> None:
+        # The next bank may need the room, and torch would keep pinned memory to itself.
+        if self.__dict__.pop("features", None) and torch is not None:
+            give_back()
 
     @property
     def images(self) -> int:

@@ -33,6 +33,12 @@ class Phase(Protocol):
         that order; `context` (chunks*B, N or more, C) is what it would read. Returns it, or a longer one.
         """
 
+    streamed: frozenset[str] = frozenset()
+    """The types of devices on which it keeps memory between evaluations."""
+
+    to_come: int = 0
+    """Bytes of the device that this run may take for itself beside what it has already."""
+
     def settle(self, room: int) -> None:
         """The network is loaded; beside it and what it computes with, its device has `room` bytes."""
 

@@ -57,14 +57,20 @@ class BankReader(Phase):
 
     def settle(self, room: int) -> None:
         """The device has `room` bytes to spare during this run: with half of them the bank may stay there."""
-        self._may_stay = self.bank.recipe.storage == "compact" and 2 * self.bank.size <= room + self.held
-        if self._on_device and self._on_device.stays != self._may_stay:
+        may_stay = self.bank.recipe.storage == "compact" and 2 * self.bank.size <= room + self.held
+        if self._on_device and self._on_device.stays != may_stay:
             self.leave()
+        self._may_stay = may_stay
 
     @property
     def held(self) -> int:
         """Bytes of the device that hold features."""
         return self._on_device.size if self._on_device else 0
+
+    @property
+    def to_come(self) -> int:
+        """Bytes of the device that the bank will take beside those that it has, where it may stay."""
+        return self.bank.size - self.held if self._may_stay else 0
 
     def begin(self, sigma: float) -> None:
         """An evaluation at noise level `sigma` begins. ValueError where the bank was written nowhere near it."""
@@ -98,6 +104,7 @@ class BankReader(Phase):
     def leave(self) -> None:
         """Give back all memory of the device."""
         self._on_device = None
+        self._may_stay = False
 
     def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
         """Bytes that reading adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
@@ -130,7 +137,10 @@ class BankReader(Phase):
             )
         device = context.device
         if device.type not in self.streamed:
-            return self._select(slot).to(device).to(context.dtype).reshape(1, -1, feature.shape[-1])
+            selected = self._select(slot)
+            if selected.itemsize == 1 and device.type != "cuda":  # fp8, which not every other device knows
+                selected = selected.to(context.dtype)
+            return selected.to(device).to(context.dtype).reshape(1, -1, feature.shape[-1])
         if self._on_device is None or self._on_device.device != device:
             self._on_device = DeviceFeatures(device, self._place_bytes, None if self._may_stay else PLACES)
         tokens = self._on_device.take(slot, lambda: self._select(slot), context.dtype)

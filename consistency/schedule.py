@@ -102,11 +102,28 @@ class Schedule:
 
     def never_acts(self, steps: int) -> bool:
         """Whether sampling over `steps` is certain to be plain self-attention."""
-        nothing_kept = self.strength_32 == 0 and self.strength_64 == 0
-        return nothing_kept or all(self.probability(step) == 0 for step in range(steps))
+        return bool(self.why_never(steps))
+
+    def why_never(self, steps: int) -> str:
+        """Why sampling over `steps` is certain to be plain self-attention, and what to do; empty where it is not."""
+        if self.strength_32 == 0 and self.strength_64 == 0:
+            return "coarse and fine strength (strength_32, strength_64) are both 0. Raise one of them"
+        if self.start_step >= steps:
+            return (
+                f"start step (start_step) is {self.start_step}, and there are only {steps} steps, numbered from 0. "
+                f"Set it to {steps - 1} or less, or draw in more steps"
+            )
+        if all(self.probability(step) == 0 for step in range(steps)):
+            return (
+                f"the probability of every step from {self.start_step} to {steps - 1} is 0. Raise early or late "
+                "probability (early_probability, late_probability)"
+            )
+        return ""
 
     def require_within(self, written: "Schedule", steps: int) -> None:
         """Raise ValueError, naming the setting, where this schedule asks for more than one that was `written`."""
+        if not self.never_acts(steps) and (why := written.why_never(steps)):
+            raise ValueError(f"bank: it was written empty, so there is nothing to read: {why} in Identity Bank Writer.")
         for name in ("strength_32", "strength_64"):
             asked, held = getattr(self, name), getattr(written, name)
             if asked > held:

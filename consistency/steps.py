@@ -18,9 +18,10 @@ def step_of(sigma: float, sigmas: Sequence[float]) -> int:
 def nearest_step(sigma: float, sigmas: Sequence[float], tolerance: float = 2.0) -> int:
     """The written step whose noise level is nearest to `sigma` on a logarithmic scale.
 
-    Raises ValueError where `sigma` lies outside the written range by more than the factor `tolerance`.
+    Below the last written one there is nothing but zero noise, so that the last step is the nearest there is. Raises
+    ValueError where `sigma` lies above the first by more than the factor `tolerance`.
     """
-    if not sigmas[-1] / tolerance <= sigma <= sigmas[0] * tolerance:
+    if not 0 <= sigma <= sigmas[0] * tolerance:
         raise ValueError(
             f"bank: it was written at noise levels (sigmas) from {sigmas[0]:.3g} to {sigmas[-1]:.3g}, but this sampler "
             f"evaluates at {sigma:.3g}. Use the sampler, scheduler and steps of the bank, or write the bank with those "

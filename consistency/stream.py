@@ -12,7 +12,7 @@ buffer, which torch keeps from other use until the copy is done.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -65,10 +65,37 @@ class _Place:
     read: torch.cuda.Event | None = None
 
 
+class CudaLanes:
+    """CUDA's two streams, as far as they are needed here: the one that computes, and one beside it for copies."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.side = torch.cuda.Stream(device)
+
+    @property
+    def computing(self) -> torch.cuda.Stream:
+        """The present stream."""
+        return torch.cuda.current_stream(self.device)
+
+    def copying(self) -> AbstractContextManager:
+        """Within this, copies go to the side stream."""
+        return torch.cuda.stream(self.side)
+
+    def pinned(self, row: torch.Tensor) -> torch.Tensor:
+        """`row`, or a copy of it, in memory out of which copies are asynchronous."""
+        return row if row.is_pinned() else row.pin_memory()
+
+    def keep(self, memory: torch.Tensor) -> None:
+        """Let `memory` go to nobody else before the copies are done that the side stream has by then."""
+        memory.record_stream(self.side)
+
+
 class DeviceFeatures:
     """Features on their way to `device`, found by their slots."""
 
-    def __init__(self, device: torch.device, place_bytes: int, places: int | None) -> None:
+    def __init__(
+        self, device: torch.device, place_bytes: int, places: int | None, lanes: CudaLanes | None = None
+    ) -> None:
         """`places` hold a feature of up to `place_bytes` each; with None there is one for every feature, and it stays.
 
         Of four places, two are read while the two for the next layer are filled: its cond and its uncond half.
@@ -78,7 +105,7 @@ class DeviceFeatures:
         self._place_bytes = place_bytes
         self._count = places
         self._places: OrderedDict[Slot, _Place] = OrderedDict()  # the one that was used longest ago comes first
-        self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._lanes = lanes or (CudaLanes(device) if device.type == "cuda" else None)
 
     @property
     def size(self) -> int:
@@ -92,16 +119,15 @@ class DeviceFeatures:
         feature = source()
         place = self._vacant(feature.nbytes)
         place.feature = place.memory[: feature.nbytes].view(feature.dtype).view(feature.shape)
-        with torch.cuda.stream(self._side) if self._side else nullcontext():
-            if self._side:
-                self._side.wait_event(place.read)
+        lanes = self._lanes
+        with lanes.copying() if lanes else nullcontext():
+            if lanes:
+                lanes.side.wait_event(place.read)
             # Image by image: what `source` cut from longer rows is not contiguous, and torch would copy it twice.
             for target, row in zip(place.feature, feature, strict=True):
-                if self._side and not row.is_pinned():
-                    row = row.pin_memory()
-                target.copy_(row, non_blocking=True)
-            if self._side:
-                place.arrived = self._side.record_event()
+                target.copy_(lanes.pinned(row) if lanes else row, non_blocking=lanes is not None)
+            if lanes:
+                place.arrived = lanes.side.record_event()
         self._places[slot] = place
 
     def take(self, slot: Slot, source: Callable[[], torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
@@ -109,11 +135,11 @@ class DeviceFeatures:
         self.send(slot, source)
         place = self._places[slot]
         self._places.move_to_end(slot)
-        if self._side:
-            torch.cuda.current_stream(self.device).wait_event(place.arrived)
+        if self._lanes:
+            self._lanes.computing.wait_event(place.arrived)
         feature = place.feature.to(dtype, copy=not self.stays)
-        if self._side:
-            place.read = torch.cuda.current_stream(self.device).record_event()
+        if self._lanes:
+            place.read = self._lanes.computing.record_event()
         return feature
 
     def _vacant(self, size: int) -> _Place:
@@ -122,8 +148,8 @@ class DeviceFeatures:
             return self._places.popitem(last=False)[1]
         memory = torch.empty(size if self.stays else self._place_bytes, dtype=torch.uint8, device=self.device)
         place = _Place(memory)
-        if self._side:
+        if self._lanes:
             # The memory may be in use still by what had it before, and be given on while a copy into it is under way.
-            place.read = torch.cuda.current_stream(self.device).record_event()
-            memory.record_stream(self._side)
+            place.read = self._lanes.computing.record_event()
+            self._lanes.keep(memory)
         return place

@@ -11,7 +11,6 @@ X is what the self-attention layer gets, before its projections; 2M rows are M i
 guidance. The k tokens are drawn once a step for all layers of a level (`draws`).
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -19,12 +18,10 @@ import torch
 from .attention import append, appended_bytes, gather_kept, of_the_others
 from .bank import DTYPES, Geometry, IdentityBank, Recipe, Slot
 from .draws import is_consistent, kept_tokens
+from .host_memory import HostMemory
 from .phase import Phase
 from .schedule import Layer
 from .steps import step_of
-
-SLAB = 2**27
-"""Bytes of system memory that features are laid into one after another."""
 
 
 class BankWriter(Phase):
@@ -33,13 +30,15 @@ class BankWriter(Phase):
     writes = True
     shaped_by = ()
 
-    def __init__(self, recipe: Recipe, geometry: Geometry) -> None:
+    def __init__(self, recipe: Recipe, geometry: Geometry, pinned: int | None = None) -> None:
+        """At most `pinned` bytes of the bank are pinned, of one that is written on CUDA; None: all."""
         self.recipe = recipe
         self.geometry = geometry
         self.images = len(recipe.prompts)
         self._features: dict[Slot, torch.Tensor] = {}
-        self._slab = torch.empty(0, dtype=torch.uint8)
-        self._pinned = torch.cuda.is_available()
+        self._pinned = pinned
+        self._memory: HostMemory | None = None
+        self._device = torch.device("cpu")
         self._written_at: dict[int, float] = {}
         self._step = 0
         self._kept: dict[int, torch.Tensor] = {}
@@ -87,8 +86,8 @@ class BankWriter(Phase):
                 "fixed steps: ddim, euler."
             )
         sigmas = tuple(self._written_at[step] for step in range(self.recipe.steps))
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # the copies into pinned memory
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # the copies into pinned memory
         return IdentityBank(self.recipe, sigmas, self.geometry.tokens, latents.cpu(), self._features, previews)
 
     def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
@@ -113,38 +112,24 @@ class BankWriter(Phase):
             tokens = self.geometry.tokens[level]
             kept = self.recipe.schedule.kept(level, tokens)
             order = kept_tokens(self.recipe.seed, self._step, level, self.images, tokens, kept)
-            # From pinned memory the host need not wait for the device.
-            self._kept[level] = (order.pin_memory() if device.type == "cuda" else order).to(device, non_blocking=True)
+            cuda = device.type == "cuda"  # from pinned memory the host need not wait for the device
+            self._kept[level] = (order.pin_memory() if cuda else order).to(device, non_blocking=cuda)
         return self._kept[level]
 
     def _store(self, slot: Slot, tokens: torch.Tensor) -> None:
         # Some samplers and guiders evaluate a step more than once: what was read first stays.
         if slot in self._features:
             return
-        dtype = DTYPES[self.recipe.dtype]
+        if self._memory is None:
+            self._device = tokens.device
+            self._memory = HostMemory(tokens.device, self._pinned)
+        dtype, cuda = DTYPES[self.recipe.dtype], tokens.device.type == "cuda"
         if dtype == torch.float8_e4m3fn:
-            # Outside its range this type turns to NaN instead of saturating.
+            if not cuda:  # not every other device knows this type
+                tokens = tokens.cpu()
+            # Outside its range it turns to NaN instead of saturating.
             limit = torch.finfo(dtype).max
             tokens = tokens.clamp(-limit, limit)
-        stored = self._room(tokens.numel() * dtype.itemsize).view(dtype).view(tokens.shape)
-        self._features[slot] = stored.copy_(tokens.to(dtype), non_blocking=True)
-
-    def _room(self, size: int) -> torch.Tensor:
-        """`size` bytes of system memory, pinned where there is CUDA.
-
-        Pinned memory is taken in slabs of one size: torch rounds every piece of it up to a power of two, which would
-        make a bank of many pieces half as large again, and keeps what was freed for pieces of that size.
-        """
-        if self._slab.numel() < size:
-            self._slab = self._system_memory(max(SLAB, size))
-        room, self._slab = self._slab[:size], self._slab[-(-size // 64) * 64 :]
-        return room
-
-    def _system_memory(self, size: int) -> torch.Tensor:
-        if self._pinned:
-            try:
-                return torch.empty(size, dtype=torch.uint8, pin_memory=True)
-            except RuntimeError as error:  # the system has a limit, Windows half of its memory
-                logging.warning("StoryBooth: the bank is read slower, no more memory can be pinned (%s).", error)
-                self._pinned = False
-        return torch.empty(size, dtype=torch.uint8)
+        stored = self._memory.take(tokens.numel() * dtype.itemsize).view(dtype).view(tokens.shape)
+        # Only on CUDA does the end of the run wait for copies that are still under way.
+        self._features[slot] = stored.copy_(tokens.to(dtype), non_blocking=cuda)

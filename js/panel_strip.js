@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, change, element, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
+import { addElement, change, element, loadStyle, nodeOf, onConfigured, removePreview, thumbnail, viewUrl } from "./shared.js";
 
 const NODE = "StoryBoothPanelSampler";
 const PROPERTY = "storybooth_panels"; // of the node: {total, panels}; what a saved workflow remembers
@@ -40,10 +40,11 @@ class PanelStrip {
   finish(panels) {
     change(() => {
       this.node.properties[PROPERTY] = {
-        total: panels.length,
+        total: panels[0]?.total ?? panels.length, // a full disk may have kept some from being shown
         panels: panels.map(({ index, caption, image }) => ({ index, caption, image })),
       };
     });
+    removePreview(this.node);
     this.render();
   }
 

@@ -24,8 +24,21 @@ export function nodeOf(id) {
 export function addElement(node, name, type, element, minHeight, margin) {
   element.style.minHeight = `${minHeight}px`; // the classic canvas asks getMinHeight, Nodes 2.0 the browser
   const getMinHeight = () => minHeight + 2 * margin;
-  const widget = node.addDOMWidget(name, type, element, { serialize: false, margin, getMinHeight }); // API prompt
+  // The properties panel would take the element away from the node, and list an empty row.
+  const options = { serialize: false, hideInPanel: true, margin, getMinHeight }; // serialize: of the API prompt
+  const widget = node.addDOMWidget(name, type, element, options);
   widget.serialize = false; // saved workflow
+}
+
+/** Take a sampler's last preview, blurry as it is, off a node that now shows its pictures otherwise. */
+export function removePreview(node) {
+  const locator = node.graph === (app.rootGraph ?? app.graph) ? `${node.id}` : `${node.graph.id}:${node.id}`;
+  const { $pinia } = document.querySelector("#vue-app")?.__vue_app__?.config.globalProperties ?? {};
+  $pinia?._s?.get("nodeOutput")?.revokePreviewsByLocatorId?.(locator); // Nodes 2.0 looks there only
+  delete app.nodePreviewImages?.[locator];
+  node.imgs = undefined;
+  const place = node.widgets?.findIndex((widget) => widget.name === "$$canvas-image-preview") ?? -1;
+  if (place >= 0) node.widgets.splice(place, 1)[0].onRemove?.();
 }
 
 /** Call `render` whenever a workflow or a copy has filled in the node's properties. */

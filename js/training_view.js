@@ -45,7 +45,9 @@ class TrainingView {
 
   /** Have progress texts written here: ComfyUI would add a widget for them, which repeats what the view shows. */
   takeTexts() {
-    const options = { serialize: false, getMinHeight: () => 0, getMaxHeight: () => 0, setValue: (text) => this.say(text) };
+    const nothing = () => 0;
+    const options = { serialize: false, hideInPanel: true, getMinHeight: nothing, getMaxHeight: nothing };
+    options.setValue = (text) => this.say(text);
     const widget = this.node.addDOMWidget(TEXT, "STORYBOOTH_PROGRESS_TEXT", element("span"), options);
     widget.serialize = false;
     widget.hidden = true;
@@ -70,8 +72,9 @@ class TrainingView {
 
   /** A widget of the node, unless its value comes through a wire. */
   widget(name) {
-    const wired = this.node.inputs?.some((input) => input.name === name && input.link != null);
-    return wired ? undefined : this.node.widgets.find((widget) => widget.name === name);
+    const slot = this.node.findInputSlot(name);
+    if (slot >= 0 && this.node.isInputConnected(slot)) return undefined;
+    return this.node.widgets.find((widget) => widget.name === name);
   }
 
   show({ running, ...state }) {

@@ -5,42 +5,106 @@ That is told by a key (cache_keys.py).
 ComfyUI forgets a node's result as soon as another workflow runs, and a changed line makes it run the whole node again.
 """
 
+import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 import psutil
 import torch
+from aiohttp import web
+from server import PromptServer
 
 from ..consistency.bank import IdentityBank
+from ..consistency.host_memory import give_back
 
 T = TypeVar("T")
 
+_MEMORY = psutil.virtual_memory().total
+HEADROOM = max(2 * 2**30, _MEMORY // 10)
+"""Bytes of system memory that are left to everything else."""
+
+
+def spare_memory() -> int:
+    """Bytes of system memory that may be taken; below 0 where others need what is kept here."""
+    return psutil.virtual_memory().available - HEADROOM
+
 
 class Store(Generic[T]):
-    """Keeps the latest entry, and others while all stay within `budget` bytes together; the least used leave first."""
+    """Keeps the latest entry, and others while all stay within `budget` bytes together; the least used leave first.
 
-    def __init__(self, budget: int) -> None:
+    Where system memory is short they leave earlier. ComfyUI's "free memory" comes from another thread.
+    """
+
+    def __init__(self, budget: int, spare: Callable[[], int] = spare_memory) -> None:
         self._budget = budget
+        self._spare = spare
         self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+        self._lock = threading.RLock()
 
     def get(self, key: Hashable) -> T | None:
         """The entry of this key, which becomes the latest, or None."""
-        if key not in self._entries:
-            return None
-        self._entries.move_to_end(key)
-        return self._entries[key][0]
+        with self._lock:
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
 
     def put(self, key: Hashable, entry: T, size: int) -> None:
-        """Keep `entry` of `size` bytes, and let go of what the budget no longer holds."""
-        self._entries[key] = entry, size
-        self._entries.move_to_end(key)
-        while len(self._entries) > 1 and sum(size for _, size in self._entries.values()) > self._budget:
-            self._entries.popitem(last=False)
+        """Keep `entry` of `size` bytes, and let go of what budget and memory no longer hold."""
+        with self._lock:
+            self._entries[key] = entry, size
+            self._entries.move_to_end(key)
+            while len(self._entries) > 1 and (self.size > self._budget or self._spare() < 0):
+                self._entries.popitem(last=False)
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return sum(size for _, size in self._entries.values())
 
-_MEMORY = psutil.virtual_memory().total
+    def drop(self) -> bool:
+        """Let go of the entry that was used least; return whether there was one."""
+        with self._lock:
+            if self._entries:
+                self._entries.popitem(last=False)
+                return True
+            return False
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self._entries.clear()
+        give_back()
+
 
 BANKS: Store[IdentityBank] = Store(_MEMORY // 4)
 PANELS: Store[torch.Tensor] = Store(_MEMORY // 16)
 """Panels as latents by what shaped them, and as pictures by latent and VAE."""
+
+
+def make_room(size: int, spare: Callable[[], int] = spare_memory) -> bool:
+    """Whether `size` bytes may be taken. Banks, then panels, leave for that, where it helps."""
+    give_back()
+    if spare() + BANKS.size + PANELS.size < size:
+        return False
+    while spare() < size and (BANKS.drop() or PANELS.drop()):
+        give_back()
+    return spare() >= size
+
+
+async def free(request: web.Request, _: web.StreamResponse) -> None:
+    """Free what is kept here when ComfyUI is told to free memory, by its button or through its API."""
+    if request.method != "POST" or request.path not in ("/free", "/api/free"):
+        return
+    try:
+        asked = (await request.json()).get("free_memory", False)
+    except (ValueError, AttributeError):
+        return
+    if asked:
+        BANKS.clear()
+        PANELS.clear()
+
+
+if hasattr(PromptServer, "instance"):
+    PromptServer.instance.app.on_response_prepare.append(free)

@@ -1,20 +1,42 @@
 """What a node tells its user while it works."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import comfy.model_management
 import folder_paths
+from comfy_api.feature_flags import supports_feature
+from comfy_api.latest import io
 from PIL import Image
 from server import PromptServer
 
 from ..files import prepare_folder, write_whole
 
+T = TypeVar("T")
+
+SHOWN_WHEN_CACHED = {"has_intermediate_output": True} if hasattr(io.Schema, "has_intermediate_output") else {}
+"""For the Schema of a node that shows more than images: newer ComfyUI then shows it again after a cached run."""
+
 
 def show_text(text: str, node_id: str) -> None:
-    """Show a line of text on the node. Nothing happens where no server runs."""
+    """Show a line of text on the node. Nothing happens where no server runs.
+
+    Only a client that announced a feature gets it: plainer ones take every binary message for a picture.
+    """
     server = getattr(PromptServer, "instance", None)
-    if server is not None:
+    if server is None:
+        return
+    # ComfyUI has no flag for texts; who announces this one tells binary messages apart by their kind.
+    if supports_feature(getattr(server, "sockets_metadata", {}), server.client_id, "supports_preview_metadata"):
         server.send_progress_text(text, node_id, server.client_id)
+
+
+def until_cancelled(items: Iterable[T]) -> Iterator[T]:
+    """Pass items on, and let Cancel through before each of them: around every loop whose items take their time."""
+    for item in items:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield item
 
 
 def send_event(name: str, data: dict[str, Any]) -> None:

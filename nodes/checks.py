@@ -1,16 +1,18 @@
 """Checks of what comes through sockets and widgets. Every message names the input, what came and what to do."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
 import comfy.model_base
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 
 from ..consistency.bank import IdentityBank
-from .model import network_of
+from .canvas import until_cancelled
+from .model import network_of, sampling_of
 from .sockets import EncodedStoryboard
 
 
@@ -24,6 +26,39 @@ def require_kind(name: str, value: Any, kind: type, source: str) -> None:
             f"{name}: got {'nothing' if value is None else type(value).__name__}, expected what {source} gives. Wire "
             "that into this socket."
         )
+
+
+def require_tensor_list(name: str, images: Sequence[Any], source: str) -> None:
+    """Raise ValueError where a list of IMAGE batches is empty, or holds no picture, no numbers or something else."""
+    number = 0
+    for batch in images:
+        require_kind(name, batch, torch.Tensor, source)
+        for image in until_cancelled(batch):
+            number += 1
+            if not image.isfinite().all():
+                raise ValueError(
+                    f"{name}: image {number} has numbers that are not finite (NaN), so that nothing can be made of it. "
+                    "Take it out, or mend the node that it comes from."
+                )
+    if not number:
+        raise ValueError(
+            f"{name}: got an empty list, expected one picture or more. The node that is wired in gives none: look at "
+            f"what it reads, or wire in {source}."
+        )
+
+
+def single_values(inputs: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """What a node that takes lists finds on sockets and widgets that hold one value each.
+
+    Raises ValueError naming the input where another node gives none or several: one of them would be taken silently.
+    """
+    for name, values in inputs.items():
+        if len(values) != 1:
+            raise ValueError(
+                f"{name}: got a list of {len(values)} values, expected one. Wire in a node that gives a single value, "
+                "or set the widget by hand."
+            )
+    return {name: values[0] for name, values in inputs.items()}
 
 
 def require_option(name: str, value: str, options: Sequence[str]) -> None:
@@ -84,18 +119,33 @@ def require_sdxl_vae(vae: VAE | None) -> None:
 
 
 def require_same_network(model: ModelPatcher, bank: IdentityBank) -> None:
-    """Raise ValueError where the bank was written by another network than `model`."""
+    """Raise ValueError where the bank was written by another network than `model`, as both are while they sample."""
     weights, lora = network_of(model)
-    if weights != bank.recipe.model:
-        raise ValueError(
-            "bank: it was written by another model than the one that is to read it, whose features differ. Wire the "
-            "checkpoint that Identity Bank Writer used, or write the bank again with this one."
-        )
+    _require_weights(weights, bank)
     if lora != bank.recipe.lora:
         raise ValueError(
             f"bank: it was written {'with' if bank.recipe.lora else 'without'} a LoRA, and the model carries "
             f"{'another' if lora and bank.recipe.lora else 'one' if lora else 'none'}. Use the same LoRA, at the same "
             "strength, to write the bank and to read it."
+        )
+    sampling = sampling_of(model)
+    if bank.recipe.sampling not in (None, sampling):
+        raise ValueError(
+            f"bank: it was written by a model that predicts {bank.recipe.sampling}, and the one that is to read it "
+            f"predicts {sampling}. Use the same checkpoint and the same ModelSampling node, or none, for both."
+        )
+
+
+def require_same_weights(model: ModelPatcher, bank: IdentityBank) -> None:
+    """Raise ValueError where the bank was written by another checkpoint, which no node behind can make good."""
+    _require_weights(network_of(model)[0], bank)
+
+
+def _require_weights(weights: str, bank: IdentityBank) -> None:
+    if weights != bank.recipe.model:
+        raise ValueError(
+            "bank: it was written by another model than the one that is to read it, whose features differ. Wire the "
+            "checkpoint that Identity Bank Writer used, or write the bank again with this one."
         )
 
 

@@ -1,6 +1,6 @@
 """Model folders that StoryBooth adds to ComfyUI's."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import folder_paths
 
@@ -14,6 +14,13 @@ def register(name: str, extensions: set[str]) -> None:
     # ComfyUI lists every file of a folder that it did not know before.
     paths, _ = folder_paths.folder_names_and_paths[name]
     folder_paths.folder_names_and_paths[name] = (paths, extensions)
+
+
+def path_for(folder: str, name: PurePath) -> Path:
+    """Where a file of this name is in any of the model folders of this kind, as loaders find it; else where it is to be
+    made: in the first of them."""
+    found = folder_paths.get_full_path(folder, str(name))
+    return Path(found) if found else Path(folder_paths.get_folder_paths(folder)[0], name)
 
 
 IDENTITY_BANKS = "identity_banks"

@@ -1,11 +1,13 @@
-"""What the pack reads off a ComfyUI MODEL: where its self-attention layers lie, and which weights it holds."""
+"""What the pack reads off a ComfyUI MODEL: its self-attention layers, the weights it holds, and what it predicts."""
 
+import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.model_patcher import ModelPatcher
 
 from ..consistency.bank import Geometry, tokens_of
 from ..consistency.schedule import Layer
 from ..fingerprint import fingerprint
+from .weights import weights_of
 
 
 def bank_geometry(model: ModelPatcher, width: int, height: int) -> Geometry:
@@ -24,7 +26,27 @@ def network_of(model: ModelPatcher) -> tuple[str, str]:
 
     ComfyUI's own patch ids are random and differ from run to run.
     """
-    entries = sorted(model.get_key_patches("diffusion_model.").items())
-    weights = [(key, weight[0]) for key, (weight, *_) in entries]
-    patches = [(key, key_patches) for key, (_, *key_patches) in entries if key_patches]
-    return fingerprint(weights), fingerprint(patches) if patches else ""
+    weights = sorted(weights_of(model, "diffusion_model.").items(), key=lambda entry: entry[0])
+    patches = [(key, weight.patches) for key, weight in weights if weight.patches]
+    numbers = fingerprint((key, weight.counted) for key, weight in weights)
+    return numbers, fingerprint(patches) if patches else ""
+
+
+def sampling_of(model: ModelPatcher) -> str:
+    """What the network predicts, and at which noise levels: by its checkpoint, or as a node such as
+    ModelSamplingDiscrete has patched it. SDXL's is "EPS, 1000 noise levels from 0.0292 to 14.6".
+    """
+    sampling = model.get_model_object("model_sampling")
+    levels = getattr(sampling, "sigmas", None)
+    levels = levels if isinstance(levels, torch.Tensor) else torch.zeros(0)
+    ends = f" from {float(levels[0]):.3g} to {float(levels[-1]):.3g}" if len(levels) else ""
+    return f"{prediction_of(model)}, {len(levels)} noise levels{ends}"
+
+
+def prediction_of(model: ModelPatcher) -> str:
+    """The name of ComfyUI's class by which the network's answer becomes a picture, such as EPS or V_PREDICTION."""
+    sampling = type(model.get_model_object("model_sampling"))
+    ways = (getattr(sampling, name, None) for name in ("calculate_denoised", "calculate_input"))
+    owners = (getattr(way, "__qualname__", "unknown").split(".")[0] for way in ways)
+    # EPS scales the input as most others do: it tells nothing beside another name.
+    return "/".join(dict.fromkeys(owners)).removesuffix("/EPS")

@@ -67,7 +67,8 @@ def sample(
         torch.zeros_like(noise),
         callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=seed,
+        # Samplers that draw noise on the way seed it with one more, and the largest seed has no next one.
+        seed=min(seed, 2**64 - 2),
     )
     if not latents.isfinite().all():
         raise ValueError(

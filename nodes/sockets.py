@@ -17,12 +17,13 @@ Conditioning = list[list[Any]]
 class EncodedStoryboard:
     """A storyboard whose prompts have been through CLIP: what a STORYBOARD socket carries.
 
-    `positive[i]` belongs to `panels[i]`; `negative` is shared by all.
+    `positive[i]` belongs to `panels[i]`; `negative` is shared by all, `negative_text` is what it says.
     """
 
     panels: tuple[Panel, ...]
     positive: tuple[Conditioning, ...]
     negative: Conditioning
+    negative_text: str | None = None
 
     @property
     def shown(self) -> list[int]:

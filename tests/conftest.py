@@ -7,6 +7,7 @@ tests are imported in the same way: `from storybooth.tests.host import graphs`.
 import importlib.util
 import os
 import runpy
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A running ComfyUI with the pack in it, one for all tests of a release. See `workshop/client.py`."""
     base = tmp_path_factory.mktemp(f"comfyui-{request.param}")
     server.install_pack(base, "whatever-name")
+    shutil.copy(ROOT / "tests" / "host" / "odd_inputs.py", base / "custom_nodes")
     with server.serve(HOSTS / f"comfyui-{request.param}", base) as running:
         yield running
 

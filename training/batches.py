@@ -22,7 +22,11 @@ def step_batches(buckets: Sequence[Hashable], settings: Settings) -> Iterator[li
     `buckets[i]` is the size of image i: only images of one size share a batch. Every pass over the data is shuffled
     anew. A step never reaches past the end of the data: ten images with batch size 1 and accumulation 4 give steps
     of 4, 4 and 2 micro-batches.
+
+    Raises ValueError naming `images` where there are none: there would never be a step.
     """
+    if not buckets:
+        raise ValueError("images: there are none to learn from. Give at least one.")
     for epoch in count():
         order = generator(settings, ORDER, epoch).permutation(len(buckets))
         batches = list(_fill(order.tolist(), buckets, settings.batch_size))

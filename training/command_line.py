@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(number, stop)
     try:
         path = run(*read_job(arguments), stop)
-    except (ValueError, OSError, FloatingPointError, torch.cuda.OutOfMemoryError) as error:
+    except (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped. What was learned so far is kept: the same command goes on from there.")

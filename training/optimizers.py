@@ -19,7 +19,10 @@ def make_optimizer(parameters: Sequence[torch.nn.Parameter], settings: Settings)
     name = settings.options.optimizer
     common = {"lr": settings.learning_rate, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 1e-2}
     if name == "adamw":
-        return torch.optim.AdamW(parameters, **common, fused=True)
+        try:
+            return torch.optim.AdamW(parameters, **common, fused=True)
+        except RuntimeError:  # some devices have no fused kernel; the plain one computes the same
+            return torch.optim.AdamW(parameters, **common)
     try:
         package = importlib.import_module(_PACKAGES[name])
     except ImportError as error:

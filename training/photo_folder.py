@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,13 @@ def image_folders(root: Path) -> list[str]:
     return sorted(folder.relative_to(root).as_posix() for folder in folders if folder != root)
 
 
-def read_subject(folder: Path, default_caption: str) -> Subject:
+def read_subject(
+    folder: Path, default_caption: str, watch: Callable[[Sequence[Path]], Iterable[Path]] = iter
+) -> Subject:
     """All photos of `folder` with their captions, sorted by file name.
 
     An image's caption is its line in metadata.jsonl (`file_name`, `text`), else the text file of its name (00.txt,
-    00.jpg.txt or 00.caption), else `default_caption`.
+    00.jpg.txt or 00.caption), else `default_caption`. `watch` passes on the image files, one after another.
 
     Raises FileNotFoundError for a missing folder or a file that metadata.jsonl names in vain, ValueError for an
     empty folder, a bad line of metadata.jsonl, a caption file that is not UTF-8 or an image that cannot be used.
@@ -66,7 +68,7 @@ def read_subject(folder: Path, default_caption: str) -> Subject:
     own = sum(map(bool, captions))
     told = f"Photos: {len(captions)}, with captions of their own: {own}"
     return Subject(
-        photos=[open_photo(photo) for photo in found.photos],
+        photos=[open_photo(photo) for photo in watch(found.photos)],
         captions=[caption or default_caption for caption in captions],
         told=f"{told}. {why_left_out(left_out)}".strip(),
     )

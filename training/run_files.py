@@ -7,6 +7,7 @@
 
 1a2b3c4d is the start of a digest of the recipe without its steps, so that runs never overwrite one another, and a run
 with more steps is the same run. It keeps its latest state only; what it learned in between goes when it finishes.
+Nothing goes that is further than what takes its place: where states are lost, a run may well begin anew.
 """
 
 import glob
@@ -66,6 +67,14 @@ class RunFiles:
             "train again."
         )
 
+    def beside_another_seed(self) -> "RunFiles":
+        """These files, or where `path` holds the same run from another seed, those of `<name>.seed<seed>` beside it."""
+        made, _ = _made(self.path)
+        lasting = {**self.recipe, "seed": made.get("seed"), "steps": made.get("steps")}
+        if made != lasting or made["seed"] == self.recipe["seed"]:
+            return self
+        return replace(self, path=self.path.with_name(f"{self._name}.seed{self.recipe['seed']}{SUFFIX}"))
+
     def prepare(self) -> None:
         """Make the folders. Raises OSError."""
         prepare_folder(self.path.parent)
@@ -114,7 +123,7 @@ class RunFiles:
             if kept is not None and not self.path.exists():
                 kept.replace(self.path)
             raise
-        self._remove_unfinished()
+        self._remove_unfinished(len(losses))
 
     def _kept(self) -> Path | None:
         """Where a LoRA of the same run with fewer steps that is in `path` now is to stay; None if there is none."""
@@ -129,7 +138,7 @@ class RunFiles:
         """Save what a stopped run has learned as a LoRA of its own, and return its path. Raises OSError."""
         path = self.path.with_name(f"{self._name}.{self._digest}.step{len(losses):06d}{SUFFIX}")
         self._save_lora(path, tensors, losses)
-        self._remove_unfinished(but=path)
+        self._remove_unfinished(len(losses) - 1)
         logging.info("StoryBooth: the LoRA after step %d is saved as %s", len(losses), path)
         return path
 
@@ -161,9 +170,10 @@ class RunFiles:
         }
         save_tensors(path, tensors, metadata, new)
 
-    def _remove_unfinished(self, but: Path | None = None) -> None:
-        for path in self._steps(self.path.parent, f"{self._name}.{self._digest}.step").values():
-            if path != but:
+    def _remove_unfinished(self, until: int) -> None:
+        """Remove what this run had learned after so many steps or fewer."""
+        for step, path in self._steps(self.path.parent, f"{self._name}.{self._digest}.step").items():
+            if step <= until:
                 path.unlink(missing_ok=True)
 
     @staticmethod

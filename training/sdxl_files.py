@@ -34,6 +34,7 @@ class CheckpointFile:
         self._path = path
         self._weights = _load(path, "model")
         kinds = {"v_pred": "v_prediction", "edm_mean": "EDM", "edm_vpred.sigma_max": "EDM"}
+        kinds |= {"ztsnr": "zero terminal SNR"}
         _require_epsilon(next((kind for name, kind in kinds.items() if name in self._weights), "epsilon"))
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
@@ -72,12 +73,12 @@ class DiffusersFolder:
         scheduler = path / "scheduler" / "scheduler_config.json"
         if scheduler.is_file():
             try:
-                told = json.loads(scheduler.read_text(encoding="utf-8-sig"))["prediction_type"]
-            except KeyError:
-                told = "epsilon"
-            except (ValueError, TypeError) as error:
+                told = json.loads(scheduler.read_text(encoding="utf-8-sig"))
+                zero_terminal = told.get("rescale_betas_zero_snr")
+                prediction = told.get("prediction_type", "epsilon")
+            except (ValueError, AttributeError) as error:
                 raise ValueError(f"model: {scheduler} cannot be read as JSON ({error}). Download it anew.") from error
-            _require_epsilon(told)
+            _require_epsilon("zero terminal SNR" if zero_terminal else prediction)
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
         """The frozen UNet."""

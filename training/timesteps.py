@@ -16,6 +16,14 @@ NOISE_SCHEDULE = {
 }
 """SDXL's, in the words of diffusers' schedulers: how much noise a latent holds at each timestep."""
 
+
+def noise_levels() -> np.ndarray:
+    """The noise (sigma) of every timestep beside a picture of variance 1, rising, shape (T,)."""
+    betas = np.linspace(NOISE_SCHEDULE["beta_start"] ** 0.5, NOISE_SCHEDULE["beta_end"] ** 0.5, TRAIN_TIMESTEPS) ** 2
+    kept = np.cumprod(1 - betas)
+    return np.sqrt((1 - kept) / kept)
+
+
 BETA_A, BETA_B = 0.7, 2.0
 POWER_K = 1.8
 

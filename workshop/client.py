@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -127,6 +128,9 @@ def _decode(message: bytes) -> Event | None:
     (kind,) = struct.unpack(">I", message[:4])
     if kind == 1:  # four bytes of image format, then the image
         return Event("preview", {"image": message[8:]})
+    if kind == 4:  # length of the metadata, metadata as JSON, the image
+        (length,) = struct.unpack(">I", message[4:8])
+        return Event("preview", {"image": message[8 + length :]})
     if kind == 3:  # length of the node id, node id, text
         (length,) = struct.unpack(">I", message[4:8])
         return Event(
@@ -136,10 +140,11 @@ def _decode(message: bytes) -> Event | None:
 
 
 class Client:
-    """A ComfyUI server, seen from outside. `url` is such as http://127.0.0.1:8188."""
+    """A ComfyUI server, seen from outside. `url` is such as http://127.0.0.1:8188; http:// may be left out."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        """ValueError where `url` is no address of a server."""
+        self.url = _address(url)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="comfyui-client", daemon=True).start()
         self._session = self._await(self._open())
@@ -204,7 +209,9 @@ class Client:
 
     async def _listen(self, client_id: str) -> aiohttp.ClientWebSocketResponse:
         try:
-            return await self._session.ws_connect(f"{self.url}/ws?clientId={client_id}", max_msg_size=0)
+            socket = await self._session.ws_connect(f"{self.url}/ws?clientId={client_id}", max_msg_size=0)
+            await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+            return socket
         except aiohttp.ClientError as error:
             raise self._no_answer(error) from error
 
@@ -240,6 +247,19 @@ class Client:
     def free(self) -> None:
         """Make the server unload its models and forget cached results."""
         self.post("/free", {"unload_models": True, "free_memory": True})
+
+
+def _address(url: str) -> str:
+    address = url.strip().rstrip("/")
+    address = address if "://" in address else f"http://{address}"
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        usable = False
+    if not usable:
+        raise ValueError(f"server: got '{url}', expected an address such as http://127.0.0.1:8188.")
+    return address
 
 
 def _explain(answer: dict[str, Any]) -> str:

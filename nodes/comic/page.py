@@ -9,7 +9,8 @@ from comfy_api.latest import io
 from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
-from ..checks import require_kind
+from ..canvas import until_cancelled
+from ..checks import require_kind, require_tensor_list
 from ..sockets import EncodedStoryboard, StoryboardSocket
 
 
@@ -105,9 +106,10 @@ class ComicPage(io.ComfyNode):
         font: str,
     ) -> io.NodeOutput:
         require_kind("images", images, torch.Tensor, "Story Panel Sampler")
+        require_tensor_list("images", [images], "Story Panel Sampler")
         captions = _captions(storyboard)
         page = layout_page(
-            [to_pil(image[..., :3]) for image in images],
+            [to_pil(image[..., :3]) for image in until_cancelled(images)],
             captions,
             columns=columns,
             gutter=gutter,

@@ -16,6 +16,7 @@ from ..consistency.patching import without_bank
 from ..model import network_of
 from ..sampling import Callback, as_batch, can_be_batch, empty_latent, noise_for, sample
 from ..sockets import Conditioning
+from ..weights import weights_of
 
 ROW_BY_ROW = frozenset({
     "euler", "heun", "heunpp2", "dpm_2", "lms", "dpmpp_2m", "ddim", "uni_pc", "uni_pc_bh2", "ipndm", "ipndm_v", "deis",
@@ -140,7 +141,8 @@ class PanelDecoding:
 
     def __init__(self, vae: VAE) -> None:
         self._vae = vae
-        self._key = fingerprint(vae.get_sd().values())
+        weights = weights_of(vae.patcher)
+        self._key = fingerprint(weights[name].counted for name in sorted(weights))
 
     def image(self, latent: torch.Tensor) -> torch.Tensor:
         """Latent (1, 4, h, w) -> image (1, height, width, 3) in 0..1. ValueError where the VAE returns NaN."""

@@ -1,5 +1,9 @@
 """Story Panel Sampler: draws every panel of a storyboard."""
 
+import logging
+from collections.abc import Sequence
+from typing import Any
+
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -8,20 +12,27 @@ from comfy_api.latest import io
 
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
+from ..canvas import SHOWN_WHEN_CACHED, show_text
 from ..checks import (
     require_kind,
     require_option,
+    require_same_network,
     require_sampling,
     require_sdxl,
     require_sdxl_vae,
     require_text_for,
 )
+from ..consistency.reading import WRITER
+from ..graph import source_of, widgets_of
+from ..residents import RESIDENTS
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
+from ..weights import is_dynamic
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings
 from .panel_strip import PanelStrip
 
 SEED_MODES = ("same", "increment")
+WIDGETS = ("steps", "cfg", "sampler_name", "scheduler", "seed_mode", "at_once")
 
 
 class PanelSampler(io.ComfyNode):
@@ -39,6 +50,7 @@ class PanelSampler(io.ComfyNode):
                 io.Model.Input(
                     "model",
                     display_name="model",
+                    lazy=True,  # what needs no model is checked before one is trained
                     tooltip="From Consistent Self-Attention Patch. [plain] lines leave it unread.",
                 ),
                 StoryboardSocket.Input("storyboard", display_name="storyboard", tooltip="The lines to draw."),
@@ -66,6 +78,7 @@ class PanelSampler(io.ComfyNode):
                     "bank",
                     display_name="bank",
                     optional=True,
+                    lazy=True,
                     tooltip="With it, [id] lines show the identity images themselves instead of being drawn again.",
                 ),
                 io.Int.Input(
@@ -87,8 +100,31 @@ class PanelSampler(io.ComfyNode):
                     tooltip="The panels before the VAE, for another VAE or a second sampler.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            **SHOWN_WHEN_CACHED,
         )
+
+    @classmethod
+    def check_lazy_status(
+        cls, storyboard: EncodedStoryboard, width: int, height: int, vae: VAE | None = None, **others: Any
+    ) -> list[str]:
+        """Look at all that is known by now: no hours of training and drawing for panels that cannot be drawn."""
+        require_sdxl_vae(vae)
+        _require_widgets(width, height, **{name: others[name] for name in WIDGETS if name in others})
+        shown = _shown_lines(storyboard)
+        # An optional socket is only among the inputs where something is wired to it.
+        wanted = [name for name in ("model", "bank") if name in others and others[name] is None]
+        if "bank" not in wanted:
+            _identity_latents(storyboard, others.get("bank"), width, height)
+            return wanted
+        if set(storyboard.identities).isdisjoint(shown):  # the bank's pictures are not among the panels
+            return wanted[:1]
+        size = widgets_of(source_of(cls.hidden, "bank", WRITER), ("width", "height"))
+        if size is not None:
+            _require_size((size["width"], size["height"]), width, height)
+        elif source_of(cls.hidden, "bank", "StoryBoothLoadIdentityBank") is not None:
+            return ["bank"]  # opened in a moment, and then checked
+        return wanted[:1]  # the patch before the bank: it, too, has something to check
 
     @classmethod
     def execute(
@@ -110,16 +146,12 @@ class PanelSampler(io.ComfyNode):
         require_sdxl(model)
         require_sdxl_vae(vae)
         require_text_for(model, storyboard)
-        require_sampling(width, height, steps, cfg)
-        require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
-        require_option("scheduler", scheduler, SCHEDULERS)
-        require_option("seed mode (seed_mode)", seed_mode, SEED_MODES)
-        if at_once < 1:
-            raise ValueError(f"panels at once (at_once): got {at_once}, expected 1 or more panels.")
-        shown = storyboard.shown
-        if not shown:
-            raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
+        _require_widgets(width, height, steps, cfg, sampler_name, scheduler, seed_mode, at_once)
+        shown = _shown_lines(storyboard)
         held = _identity_latents(storyboard, bank, width, height)
+        if not held.keys().isdisjoint(shown):  # else no identity image is shown beside the panels
+            require_same_network(model, bank)
+            _tell_of_negative(storyboard, bank, cls.hidden.unique_id)
 
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
@@ -132,14 +164,35 @@ class PanelSampler(io.ComfyNode):
             for index, panel in zip(shown, panels, strict=True)
         ]
         latents, images = [], []
-        for panel, latent in zip(panels, sampling.latents(lines), strict=True):
-            image = decoding.image(latent)
-            latents.append(latent)
-            images.append(image)
-            strip.show(panel, image)
-            progress.update_absolute(len(images) * steps)
+        with RESIDENTS.story(is_dynamic(model)):
+            for panel, latent in zip(panels, sampling.latents(lines), strict=True):
+                image = decoding.image(latent)
+                latents.append(latent)
+                images.append(image)
+                strip.show(panel, image)
+                progress.update_absolute(len(images) * steps)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
+
+
+def _require_widgets(
+    width: int, height: int, steps: int, cfg: float, sampler_name: str, scheduler: str, seed_mode: str, at_once: int = 1
+) -> None:
+    """Raise ValueError, naming the widget, where panels cannot be drawn so."""
+    require_sampling(width, height, steps, cfg)
+    require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
+    require_option("scheduler", scheduler, SCHEDULERS)
+    require_option("seed mode (seed_mode)", seed_mode, SEED_MODES)
+    if at_once < 1:
+        raise ValueError(f"panels at once (at_once): got {at_once}, expected 1 or more panels.")
+
+
+def _shown_lines(storyboard: EncodedStoryboard) -> list[int]:
+    """The places of the lines to draw. ValueError where there are none."""
+    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
+    if not storyboard.shown:
+        raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
+    return storyboard.shown
 
 
 def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
@@ -165,15 +218,41 @@ def _identity_latents(
     recipe = bank.recipe
     held = tuple(zip(recipe.prompts, recipe.seeds, strict=True))
     if asked != held:
-        new = next((prompt for prompt, seed in asked if (prompt, seed) not in held), "fewer [id] lines")
         raise ValueError(
             "bank: it holds other identity images than the storyboard's [id] lines and their seeds ask for "
-            f"({new[:100]}). Write the bank from this storyboard, or disconnect bank here so that [id] lines are drawn "
-            "like any other."
+            f"({_difference(asked, held)}). Write the bank from this storyboard, or disconnect bank here so that [id] "
+            "lines are drawn like any other."
         )
-    if (width, height) != (recipe.width, recipe.height):
+    _require_size((recipe.width, recipe.height), width, height)
+    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
+
+
+def _require_size(held: tuple[int, int], width: int, height: int) -> None:
+    """Raise ValueError where identity images of the size `held` are to stand among panels of another."""
+    if (width, height) != held:
         raise ValueError(
-            f"bank: its identity images are {recipe.width} x {recipe.height}, the panels {width} x {height}. Use the "
+            f"bank: its identity images are {held[0]} x {held[1]}, the panels {width} x {height}. Use the "
             "same width and height, or disconnect bank here so that [id] lines are drawn at the panels' size."
         )
-    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
+
+
+def _difference(asked: Sequence[tuple[str, int | None]], held: Sequence[tuple[str, int | None]]) -> str:
+    """In which respect the [id] lines `asked` for are not those that a bank has `held`, as (prompt, seed)."""
+    new = next((prompt for prompt, seed in asked if (prompt, seed) not in held), None)
+    if new is not None:
+        return new[:100]
+    if sorted(map(str, asked)) == sorted(map(str, held)):
+        return "the same lines in another order"
+    return f"{len(asked)} lines instead of the {len(held)} that it holds"
+
+
+def _tell_of_negative(storyboard: EncodedStoryboard, bank: IdentityBank, node_id: str) -> None:
+    """Say on the node where the identity images had another negative prompt than the panels will have."""
+    theirs, ours = bank.recipe.negative, storyboard.negative_text
+    if theirs is not None and ours is not None and theirs.strip() != ours.strip():
+        text = (
+            f"The bank's identity images were drawn with another negative prompt ({theirs.strip()[:60] or 'none'}). "
+            "The panels follow the storyboard's; write the bank again to make all alike"
+        )
+        show_text(text, node_id)
+        logging.info("StoryBooth: %s.", text)

@@ -83,7 +83,7 @@ class Storyboard(io.ComfyNode):
         sources = {negative: "negative"} | {panel.prompt: f"script, line {panel.line}" for panel in reversed(panels)}
         encoded = {prompt: _encode(clip, prompt, source) for prompt, source in sources.items()}
         positive = tuple(encoded[panel.prompt] for panel in panels)
-        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative]))
+        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative], negative))
 
 
 def _encode(clip: Any, text: str, source: str) -> Conditioning:

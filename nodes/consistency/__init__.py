@@ -3,4 +3,5 @@
 - `writer`: Identity Bank Writer; `patch`: Consistent Self-Attention Patch; `hook`: Identity Bank Hook.
 - `bank_files`: Save Identity Bank and Load Identity Bank; `previews`: their pictures.
 - `patching`: the attention of a MODEL, patched; `guidance`: which half of a call stands for which prompt.
+- `reading`: what reads a bank, looked at before one is written.
 """

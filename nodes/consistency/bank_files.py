@@ -9,10 +9,10 @@ from comfy_api.latest import io
 
 from ...consistency import bank_file
 from ...consistency.bank import IdentityBank
-from ...files import file_name, prepare_folder
+from ...files import file_name, file_state, prepare_folder
 from ..canvas import show_text
 from ..checks import require_kind
-from ..folders import IDENTITY_BANKS
+from ..folders import IDENTITY_BANKS, path_for
 from ..sockets import IdentityBankSocket
 from .previews import shown
 
@@ -28,7 +28,7 @@ class SaveIdentityBank(io.ComfyNode):
             category="StoryBooth",
             description="Saves a bank in models/identity_banks. Nothing that is there already is replaced.",
             inputs=[
-                IdentityBankSocket.Input("bank", display_name="bank", tooltip="From Identity Bank Writer."),
+                IdentityBankSocket.Input("bank", display_name="bank", lazy=True, tooltip="From Identity Bank Writer."),
                 io.String.Input(
                     "name",
                     display_name="name",
@@ -41,9 +41,15 @@ class SaveIdentityBank(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, name: str, bank: IdentityBank | None = None) -> list[str]:
+        """Look at the name first: no hours of training for a bank that cannot be saved."""
+        file_name(name, "name")
+        return ["bank"] if bank is None else []
+
+    @classmethod
     def execute(cls, bank: IdentityBank, name: str) -> io.NodeOutput:
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer")
-        path = Path(folder_paths.get_folder_paths(IDENTITY_BANKS)[0], file_name(name, "name"))
+        path = path_for(IDENTITY_BANKS, file_name(name, "name"))
         if not path.exists():
             prepare_folder(path.parent)
             bank_file.save(bank, path)
@@ -64,7 +70,7 @@ def _holds(path: Path, bank: IdentityBank) -> bool:
         saved = bank_file.load(path)
     except ValueError:  # damaged, or no bank at all
         return False
-    return saved.recipe == bank.recipe and torch.equal(saved.latents, bank.latents)
+    return saved.recipe.agrees_with(bank.recipe) and torch.equal(saved.latents, bank.latents)
 
 
 class LoadIdentityBank(io.ComfyNode):
@@ -106,8 +112,9 @@ class LoadIdentityBank(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def fingerprint_inputs(cls, name: str) -> int:
-        return _path_of(name).stat().st_mtime_ns
+    def fingerprint_inputs(cls, name: str) -> tuple[int, ...]:
+        """Open the bank again when its file has become another one."""
+        return file_state(_path_of(name))
 
 
 def _path_of(name: str) -> Path:

@@ -11,6 +11,7 @@ from ..checks import require_kind, require_same_network, require_sdxl
 from ..sockets import IdentityBankSocket
 from ..widgets import schedule_inputs
 from .patching import hooks_for
+from .reading import require_of_writer, say_if_unread
 
 
 class BankHook(io.ComfyNode):
@@ -26,7 +27,10 @@ class BankHook(io.ComfyNode):
             "another on the right. Attach it with Cond Pair Set Props.",
             inputs=[
                 IdentityBankSocket.Input(
-                    "bank", display_name="bank", tooltip="From Identity Bank Writer or Load Identity Bank."
+                    "bank",
+                    display_name="bank",
+                    lazy=True,
+                    tooltip="From Identity Bank Writer or Load Identity Bank.",
                 ),
                 *schedule_inputs(),
             ],
@@ -38,13 +42,23 @@ class BankHook(io.ComfyNode):
                     "The sampler takes the model that wrote the bank, without Consistent Self-Attention Patch.",
                 )
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
+
+    @classmethod
+    def check_lazy_status(cls, bank: IdentityBank | None = None, **schedule: float) -> list[str]:
+        """Look at the widgets, here and on the bank's writer, before anything is trained or written for it."""
+        asked = Schedule(**schedule)
+        if bank is not None:
+            return []
+        require_of_writer(cls.hidden, asked)
+        return ["bank"]
 
     @classmethod
     def execute(cls, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
         reader = BankReader(bank, Schedule(**schedule))
-        if reader.schedule.never_acts(bank.recipe.steps):
+        if say_if_unread(reader, cls.hidden):
             return io.NodeOutput(HookGroup())
 
         def check(model: ModelPatcher) -> None:

@@ -1,17 +1,16 @@
 """Consistent Self-Attention Patch: makes any sampler read an identity bank."""
 
-from typing import Any
-
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...consistency.bank import IdentityBank
 from ...consistency.reader import BankReader
 from ...consistency.schedule import Schedule
-from ..checks import require_kind, require_same_network, require_sdxl
+from ..checks import require_kind, require_same_network, require_same_weights, require_sdxl
 from ..sockets import IdentityBankSocket
 from ..widgets import schedule_inputs
 from .patching import with_phase
+from .reading import require_of_writer, say_if_unread
 
 
 class ConsistentAttention(io.ComfyNode):
@@ -33,7 +32,10 @@ class ConsistentAttention(io.ComfyNode):
                     tooltip="The model that wrote the bank, with the same LoRA.",
                 ),
                 IdentityBankSocket.Input(
-                    "bank", display_name="bank", tooltip="From Identity Bank Writer or Load Identity Bank."
+                    "bank",
+                    display_name="bank",
+                    lazy=True,
+                    tooltip="From Identity Bank Writer or Load Identity Bank.",
                 ),
                 *schedule_inputs(),
             ],
@@ -44,18 +46,29 @@ class ConsistentAttention(io.ComfyNode):
                     tooltip="For Story Panel Sampler, KSampler or any other sampler.",
                 )
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
-    def check_lazy_status(cls, model: ModelPatcher | None, **_: Any) -> list[str]:
+    def check_lazy_status(
+        cls, bank: IdentityBank | None = None, model: ModelPatcher | None = None, **schedule: float
+    ) -> list[str]:
+        """First the widgets, here and on the bank's writer, then the bank, then what may have to be trained."""
+        asked = Schedule(**schedule)
+        if bank is None:
+            require_of_writer(cls.hidden, asked)
+            return ["bank"]
+        require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
+        BankReader(bank, asked)
         return ["model"] if model is None else []
 
     @classmethod
     def execute(cls, model: ModelPatcher, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
-        require_sdxl(model)
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-        require_same_network(model, bank)
+        require_sdxl(model)
+        require_same_weights(model, bank)
         reader = BankReader(bank, Schedule(**schedule))
-        if reader.schedule.never_acts(bank.recipe.steps):
+        if say_if_unread(reader, cls.hidden):
             return io.NodeOutput(model.clone())
-        return io.NodeOutput(with_phase(model, reader))
+        # Nodes behind this one can still change the network, so it is looked at when sampling begins.
+        return io.NodeOutput(with_phase(model, reader, lambda sampled: require_same_network(sampled, bank)))

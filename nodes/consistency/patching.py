@@ -19,14 +19,19 @@ from ...consistency.phase import Phase
 from ...consistency.schedule import COND, UNCOND, Layer
 from ..cache_keys import BYPASS, ShapedBy
 from ..checks import require_one_gpu, require_untiled, require_whole
+from ..residents import RESIDENTS
+from ..weights import is_dynamic
 from .guidance import halves_of_call, halves_of_prompts
 
 KEY = "storybooth"
 
 
-def with_phase(model: ModelPatcher, phase: Phase) -> ModelPatcher:
-    """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already."""
-    attached = _Attached(phase)
+def with_phase(model: ModelPatcher, phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> ModelPatcher:
+    """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already.
+
+    `check(model)` is called when sampling begins, with all that was patched into it by then, and may raise.
+    """
+    attached = _Attached(phase, check)
     patched = model.clone()
     patched.set_model_attn1_patch(attached.attend)
     for kind, wrapper in attached.wrappers.items():
@@ -40,7 +45,7 @@ def hooks_for(phase: Phase, check: Callable[[ModelPatcher], None]) -> HookGroup:
 
     `check(model)` is called when sampling begins, and may raise.
     """
-    attached = _Attached(phase, check)
+    attached = _Attached(phase, check, hooked=True)
     # ComfyUI evaluates conditionings with different hooks apart. Wrappers of single conditionings it never calls, hence
     # the second hook, for all of them.
     shared = {kind: {KEY: [wrapper]} for kind, wrapper in attached.wrappers.items()}
@@ -68,14 +73,15 @@ def without_bank(model: ModelPatcher) -> ModelPatcher:
 class _Attached:
     """A phase where ComfyUI calls it: from the patch of self-attention, from wrappers by their kind, from a callback.
 
-    `check(model)`, of a hook, is called when sampling begins. Outside sampling runs, and in those that leave banks
-    alone, nothing is changed.
+    `check(model)` is called when sampling begins; a `hooked` phase is not told when a model leaves its device. Outside
+    sampling runs, and in those that leave banks alone, nothing is changed.
     """
 
-    def __init__(self, phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> None:
+    def __init__(self, phase: Phase, check: Callable[[ModelPatcher], None] | None, hooked: bool = False) -> None:
         self.shaped_by = ShapedBy(phase.shaped_by)
         self._phase = phase
         self._check = check
+        self._hooked = hooked
         self._sampling = False
         self._prompts: dict[Any, int] = {}
         self._halves: Sequence[int] = (COND, UNCOND)
@@ -110,9 +116,11 @@ class _Attached:
         """Around a sampling run: what must hold for it is checked, and the phase begins and ends with it."""
         guider = executor.class_obj
         options = guider.model_options
-        self._sampling = not options["transformer_options"].get(BYPASS, False)
+        self._sampling, entered = not options["transformer_options"].get(BYPASS, False), False
         try:
             if self._sampling:
+                RESIDENTS.enter(self._phase)
+                entered = True
                 require_one_gpu(guider.model_patcher)
                 require_untiled(options, self._phase.writes)
                 if self._check:
@@ -123,6 +131,8 @@ class _Attached:
         finally:
             self._sampling = False
             self._phase.stop()
+            if entered:
+                RESIDENTS.end(self._phase, is_dynamic(guider.model_patcher))
 
     def prepare(self, executor: Any, model: ModelPatcher, noise_shape: list[int], *args: Any, **kwargs: Any) -> Any:
         """Around the loading of models: ask for the memory that the phase needs, and give it what is left."""
@@ -134,10 +144,11 @@ class _Attached:
         needed = self._phase.memory_needed(2 * rows, tokens_of(height, width), itemsize)
         # ComfyUI estimates memory from this shape, in proportion to its batch; it serves for nothing else.
         computing = network.memory_required([2 * rows, *noise_shape[1:]])
+        RESIDENTS.leave_to_others()
         prepared = executor(model, [rows * (1 + needed / computing), *noise_shape[1:]], *args, **kwargs)
         # Hooks are not told when a model leaves its device, and so leave nothing there themselves.
-        if model.load_device.type == "cuda" and not self._check:
-            self._phase.settle(_room(model, computing + needed))
+        if model.load_device.type in self._phase.streamed and not self._hooked:
+            RESIDENTS.settle(self._phase, _room(model, computing + needed))
         return prepared
 
     def evaluate(
@@ -172,8 +183,7 @@ class _Attached:
 
     def leave(self, model: ModelPatcher, unpatch_all: bool) -> None:
         """The model leaves its device, or a clone takes its place there."""
-        if unpatch_all:
-            self._phase.leave()
+        RESIDENTS.detached(unpatch_all)
 
 
 def _room(model: ModelPatcher, computing: float) -> int:

@@ -6,18 +6,18 @@ from typing import Any
 
 import comfy.model_management
 import latent_preview
-import torch
+import psutil
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
 from ...consistency.schedule import Schedule
 from ...consistency.writer import BankWriter
-from ..cache import BANKS
+from ..cache import BANKS, HEADROOM, make_room, spare_memory
 from ..cache_keys import conditioning_key, patches_key
 from ..canvas import show_text
 from ..checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
-from ..model import bank_geometry, network_of
+from ..model import bank_geometry, network_of, sampling_of
 from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
@@ -87,9 +87,14 @@ class IdentityBankWriter(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(cls, model: ModelPatcher | None, storyboard: EncodedStoryboard, **_: Any) -> list[str]:
-        """Look at the storyboard first: no hours of training for a story that has nothing to write."""
+    def check_lazy_status(
+        cls, storyboard: EncodedStoryboard, steps: int, model: ModelPatcher | None = None, **widgets: Any
+    ) -> list[str]:
+        """Look at storyboard and widgets first: no hours of training for a bank that cannot be written."""
         _identity_lines(storyboard)
+        schedule = _check_widgets(steps=steps, **widgets)
+        if why := schedule.why_never(steps):
+            _warn_of_empty(why, cls.hidden.unique_id)
         return ["model"] if model is None else []
 
     @classmethod
@@ -110,11 +115,8 @@ class IdentityBankWriter(io.ComfyNode):
     ) -> io.NodeOutput:
         require_sdxl(model)
         require_text_for(model, storyboard)
-        require_sampling(width, height, steps, cfg)
-        require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
-        require_option("scheduler", scheduler, SCHEDULERS)
-        require_option("storage", storage, STORAGES)
-        require_option("bank precision (bank_dtype)", bank_dtype, list(DTYPES))
+        sampling = {"steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler}
+        kept = _check_widgets(width, height, **sampling, storage=storage, bank_dtype=bank_dtype, **schedule)
         identities = _identity_lines(storyboard)
         weights, lora = network_of(model)
         recipe = Recipe(
@@ -129,9 +131,11 @@ class IdentityBankWriter(io.ComfyNode):
             sampler_name=sampler_name,
             scheduler=scheduler,
             seed=seed,
-            schedule=Schedule(**schedule),
+            schedule=kept,
             storage=storage,
             dtype=bank_dtype,
+            sampling=sampling_of(model),
+            negative=storyboard.negative_text,
         )
         positive = as_batch([storyboard.positive[index] for index in identities])
         key = (recipe, patches_key(model), conditioning_key(positive), conditioning_key(storyboard.negative))
@@ -142,6 +146,8 @@ class IdentityBankWriter(io.ComfyNode):
             always = model.model_options.get("disable_cfg1_optimization", False)
             size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(cfg, 1.0) and not always else 2)
             _announce(recipe, size, cls.hidden.unique_id)
+            if why := kept.why_never(recipe.steps):
+                _warn_of_empty(why, cls.hidden.unique_id)
             bank = _write(model, recipe, geometry, positive, storyboard.negative, steps)
             BANKS.put(key, bank, bank.size)
         else:
@@ -160,20 +166,54 @@ def _identity_lines(storyboard: EncodedStoryboard) -> list[int]:
     return storyboard.identities
 
 
+def _check_widgets(
+    width: int,
+    height: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    storage: str,
+    bank_dtype: str,
+    seed: int = 0,
+    **schedule: float,
+) -> Schedule:
+    """The schedule. ValueError, naming the widget, where a bank cannot be written so; `seed` may be any."""
+    require_sampling(width, height, steps, cfg)
+    require_option("sampler (sampler_name)", sampler_name, SAMPLERS)
+    require_option("scheduler", scheduler, SCHEDULERS)
+    require_option("storage", storage, STORAGES)
+    require_option("bank precision (bank_dtype)", bank_dtype, list(DTYPES))
+    return Schedule(**schedule)
+
+
+def _warn_of_empty(why: str, node_id: str) -> None:
+    text = f"This bank will be empty, and pictures as without it: {why}."
+    show_text(text, node_id)
+    logging.warning("StoryBooth: Identity Bank Writer (node %s): %s", node_id, text)
+
+
 def _announce(recipe: Recipe, size: int, node_id: str) -> None:
     """Tell the bank's size in bytes before it is written. MemoryError where it cannot fit."""
-    free = comfy.model_management.get_free_memory(torch.device("cpu"))
     text = f"{len(recipe.prompts)} identity images, bank of {_readable(size)}"
     if len(recipe.prompts) == 1:
         text += ". With one [id] line the identity image has no other to agree with; two or more work better"
     show_text(text, node_id)
     logging.info("StoryBooth: %s.", text)
-    if size > free:
+    if not make_room(size):
+        free = _readable(max(0, spare_memory()))
         raise MemoryError(
-            f"storage: this bank would take {_readable(size)} of system memory, and {_readable(free)} are free. "
+            f"storage: this bank would take {_readable(size)} of system memory, and {free} are free, beside "
+            f"{_readable(HEADROOM)} for everything else. "
             f"Use {'storage compact, ' if recipe.storage == 'full' else ''}bank_dtype fp8, a smaller strength_32 and "
             "strength_64, a smaller width and height, or fewer [id] lines."
         )
+
+
+def _may_be_pinned() -> int:
+    """Bytes: two fifths of the memory, without what ComfyUI has pinned itself. The system needs the rest movable."""
+    pinned = getattr(comfy.model_management, "TOTAL_PINNED_MEMORY", 0)
+    return max(0, psutil.virtual_memory().total * 2 // 5 - pinned)
 
 
 def _readable(size: float) -> str:
@@ -188,7 +228,7 @@ def _write(
     for row, seed in enumerate(recipe.seeds):
         if seed is not None:
             noise[row : row + 1] = noise_for(latent[:1], seed)
-    writer = BankWriter(recipe, geometry)
+    writer = BankWriter(recipe, geometry, _may_be_pinned())
     latents = sample(
         with_phase(model, writer),
         positive,

@@ -6,6 +6,7 @@ from typing import Any
 import comfy.model_base
 import comfy.model_management
 import comfy.sd
+import numpy as np
 import torch
 from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
 from comfy.model_patcher import ModelPatcher
@@ -15,20 +16,58 @@ from ...texts import check_text
 from ...training.examples import Example, Examples, Photos, Posterior
 from ...training.examples import encode_photos as examples_of
 from ...training.photo_folder import require_captions
-from ...training.settings import Settings
+from ...training.settings import Precision, Settings
+from ...training.timesteps import noise_levels
 from ...training.unet import TIME_ID_CHANNELS
-from ..checks import require_kind
+from ..checks import require_kind, require_tensor_list
+from ..model import prediction_of, sampling_of
 from ..sockets import TrainingOptions
+from ..weights import weights_of
+
+
+def automatic_precision(device: torch.device) -> Precision:
+    """The precision that ComfyUI itself would compute in on `device`: bf16 or fp16 where it holds them for good."""
+    if comfy.model_management.should_use_bf16(device):
+        return "bf16"
+    return "fp16" if comfy.model_management.should_use_fp16(device) else "fp32"
 
 
 def require_epsilon(model: ModelPatcher) -> None:
-    """Raise ValueError where `model` does not predict the noise, which is what the loss compares."""
-    kind = model.model.model_type
-    if kind != comfy.model_base.ModelType.EPS:
+    """Raise ValueError where `model` does not predict SDXL's noise, which is what the loss compares: by its
+    checkpoint, or by what nodes have patched into it.
+    """
+    kind, by_node = prediction_of(model), "model_sampling" in model.object_patches
+    # As the checkpoint says it, unless a node says otherwise.
+    if not by_node and model.model.model_type != comfy.model_base.ModelType.EPS:
+        kind = model.model.model_type.name
+    remedy = (
+        "Remove ModelSamplingDiscrete, or the node like it, before the trainer"
+        if by_node
+        else "Load an SDXL checkpoint that predicts noise, such as sd_xl_base_1.0"
+    )
+    if kind != "EPS":
         raise ValueError(
-            f"model: got one of prediction type {kind.name}, expected EPS (noise). Load an SDXL checkpoint that "
-            "predicts noise, such as sd_xl_base_1.0, not a v-prediction or EDM one."
+            f"model: got one of prediction type {kind}, expected EPS (noise). {remedy}; v-prediction, x0, LCM and EDM "
+            "are not trained."
         )
+    levels = getattr(model.get_model_object("model_sampling"), "sigmas", torch.zeros(0)).cpu().numpy()
+    ours = noise_levels()
+    if levels.shape != ours.shape or not np.allclose(levels, ours, rtol=1e-3):
+        raise ValueError(
+            f"model: got {sampling_of(model)}, expected SDXL's own, 1000 from {ours[0]:.3g} to {ours[-1]:.3g}, which "
+            f"training practises (zero terminal SNR is another). {remedy}."
+        )
+    unseen = [name for name, patch in model.object_patches.items() if _changes_network(name, patch)]
+    if unseen:
+        raise ValueError(
+            f"model: a node has replaced its {', '.join(unseen)[:200]}, which training would not see. Wire the model "
+            "without that node into the trainer, and put the node behind it."
+        )
+
+
+def _changes_network(name: str, patch: Any) -> bool:
+    """Whether an object patch changes what the network computes, beside its precision and how it is compiled."""
+    return name.split(".")[0] in ("diffusion_model", "latent_format") and not hasattr(patch, "_orig_mod")
 
 
 # CLIP-L's projection: SDXL does not read it and its checkpoints lack it, so ComfyUI leaves it as memory happened to be.
@@ -39,30 +78,33 @@ def fingerprints(model: ModelPatcher, clip: comfy.sd.CLIP, vae: comfy.sd.VAE) ->
     """Digests of the three models, for a run's recipe."""
     return {
         "model": weights_fingerprint(model, "diffusion_model."),
-        "clip": weights_fingerprint(clip.patcher, None, clip.layer_idx),
+        "clip": weights_fingerprint(clip.patcher, "", clip.layer_idx),
         "vae": weights_fingerprint(vae.patcher),
     }
 
 
-def weights_fingerprint(patcher: ModelPatcher, prefix: str | None = None, *options: Any) -> str:
+def weights_fingerprint(patcher: ModelPatcher, prefix: str = "", *options: Any) -> str:
     """A digest of a model's weights, of the LoRAs patched into them, and of `options`, by content."""
-    weights = {name: weight for name, weight in patcher.get_key_patches(prefix).items() if name != _UNREAD}
-    return fingerprint([*options, *sorted(weights.items(), key=lambda item: item[0])])
+    weights = sorted(weights_of(patcher, prefix).items(), key=lambda entry: entry[0])
+    # The empty text stands where ComfyUI lists a function, so that digests are what they always were.
+    entries = [(name, [(weight.counted, ""), *weight.patches]) for name, weight in weights if name != _UNREAD]
+    return fingerprint([*options, *entries])
 
 
 def photos_of(
-    images: Sequence[torch.Tensor], captions: Sequence[str], instance_prompt: str, options: TrainingOptions
+    images: Sequence[torch.Tensor], captions: Sequence[str] | None, instance_prompt: str, options: TrainingOptions
 ) -> Photos:
     """What the sockets bring to learn from. Raises ValueError naming the input that does not fit."""
     singles = _single_images(images, "images")
     texts = _captions_for(len(singles), captions, instance_prompt)
-    return Photos(singles, texts, _single_images(options.class_images, "class_images"), options.class_prompt)
+    of_class = _single_images(options.class_images, "class_images") if options.class_images else []
+    return Photos(singles, texts, of_class, options.class_prompt)
 
 
 def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
     """Split a list of IMAGE batches into single images (height, width, 3). Raises ValueError naming the input."""
+    require_tensor_list(name, images, "Load Subject Images")
     for image in images:
-        require_kind(name, image, torch.Tensor, "Load Subject Images")
         if image.shape[-1] != 3:
             raise ValueError(
                 f"{name}: got one with {image.shape[-1]} channels, expected RGB with 3. Leave the alpha channel out."
@@ -70,17 +112,21 @@ def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tens
     return [single for batch in images for single in batch]
 
 
-def _captions_for(count: int, captions: Sequence[str], instance_prompt: str) -> list[str]:
-    """One caption for each of `count` images; `instance_prompt` where there is none. One caption serves all images.
+def _captions_for(count: int, captions: Sequence[str] | None, instance_prompt: str) -> list[str]:
+    """One caption for each of `count` images; `instance_prompt` where there is none, or no wire (None). One caption
+    serves all images.
 
     Raises ValueError naming `captions` if their number fits neither, and `instance_prompt` if a photo has no words.
     """
-    if len(captions) not in (0, 1, count):
+    captions = [""] if captions is None else captions
+    if len(captions) not in (1, count):
         raise ValueError(
-            f"captions: got {len(captions)} for {count} images. Expected one for each, one for all, or none: wire the "
-            "captions of the node that the images come from."
+            f"captions: got {len(captions)} for {count} images. Expected one for each, or one for all: wire the "
+            "captions of the node that the images come from, or none for the instance prompt alone."
         )
-    given = list(captions) * count if len(captions) == 1 else list(captions) or [""] * count
+    for caption in captions:
+        require_kind("captions", caption, str, "Load Subject Images")
+    given = list(captions) * count if len(captions) == 1 else list(captions)
     texts = [caption.strip() or instance_prompt for caption in given]
     require_captions(texts)
     return texts
@@ -104,7 +150,11 @@ def encode_photos(
         mean, std = _posterior(vae, pixels, index)
         return mean * scale, std * scale
 
-    examples = examples_of(photos, settings, lambda caption: encode_text(clip, caption, model), posterior, watch)
+    def text(caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        return encode_text(clip, caption, model)
+
+    examples = examples_of(photos, settings, text, posterior, watch)
     with torch.inference_mode(False):
         return Examples([_normal(example) for example in examples.own], [_normal(e) for e in examples.of_class])
 

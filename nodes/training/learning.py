@@ -1,6 +1,5 @@
 """A training inside ComfyUI: from photos to the file of a LoRA, without a trace in memory."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...training.run import make_trainer, train_lora
 from ...training.run_files import RunFiles, TrainedLora
 from ...training.sample_pictures import fit_rgb
 from ...training.settings import Settings
+from ..errors import is_out_of_memory, let_go
 from .inputs import encode_photos, encode_text
 from .progress import Progress, counting
 from .samples import Samples
@@ -74,10 +74,10 @@ def training_mode() -> Iterator[None]:
             yield
     except BaseException as error:
         # ComfyUI holds on to the error, the error to its frames, and these to the UNet.
-        traceback.clear_frames(error.__traceback__)
-        if not isinstance(error, torch.cuda.OutOfMemoryError):
+        let_go(error)
+        if not is_out_of_memory(error):
             raise
-        raise torch.cuda.OutOfMemoryError(
+        raise torch.OutOfMemoryError(
             f"Training ran out of memory on the graphics card ({error}). Turn on gradient_checkpointing, set "
             "batch_size to 1, or lower resolution. What was learned so far is kept: queue again to go on."
         ) from error

@@ -7,9 +7,9 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...files import SUFFIX
+from ...files import SUFFIX, file_state
 from ...training.settings import Options
-from ..checks import require_option
+from ..checks import require_option, require_tensor_list, single_values
 from ..sockets import TrainingOptions, TrainingOptionsSocket
 from ..widgets import widget
 
@@ -71,14 +71,17 @@ class TrainingOptionsNode(io.ComfyNode):
     @classmethod
     def execute(cls, class_images: list[torch.Tensor] | None = None, **widgets: list[Any]) -> io.NodeOutput:
         # With is_input_list every input arrives as a list; all but the images hold one value.
-        values = {name: value[0] for name, value in widgets.items()}
+        values = single_values(widgets)
+        if class_images is not None:
+            require_tensor_list("class_images", class_images, "Load Subject Images")
         class_prompt, continue_from = values.pop("class_prompt"), values.pop("continue_from")
         require_option("continue_from", continue_from, [NONE, *_loras()])
         lora = None if continue_from == NONE else folder_paths.get_full_path_or_raise("loras", continue_from)
         return io.NodeOutput(TrainingOptions(Options(**values), tuple(class_images or ()), class_prompt, lora))
 
     @classmethod
-    def fingerprint_inputs(cls, continue_from: list[str], **_: Any) -> float:
+    def fingerprint_inputs(cls, continue_from: list[str | None], **_: Any) -> tuple[int, ...]:
         """Look again when the LoRA to start from has become another file."""
-        path = continue_from[0] != NONE and folder_paths.get_full_path("loras", continue_from[0])
-        return Path(path).stat().st_mtime if path else 0.0
+        name = next(iter(continue_from), None)  # None: it comes from another node
+        path = folder_paths.get_full_path("loras", name) if name not in (None, NONE) else None
+        return file_state(Path(path)) if path else ()

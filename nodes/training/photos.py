@@ -7,9 +7,10 @@ from textwrap import shorten
 import folder_paths
 from comfy_api.latest import io
 
+from ...files import file_state
 from ...pixels import to_tensor
 from ...training.photo_folder import image_folders, read_subject
-from ..canvas import show_text
+from ..canvas import show_text, until_cancelled
 
 _SAMPLES = Path(__file__).parents[2] / "assets" / "samples"
 
@@ -81,10 +82,10 @@ class SubjectImages(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str, default_caption: str) -> list[tuple[str, int, int]]:
+    def fingerprint_inputs(cls, folder: str, default_caption: str) -> list[tuple[str, tuple[int, ...]]]:
         """Tell ComfyUI to read the folder again when a file in it was added, removed or changed."""
         files = sorted(path for path in _path_of(folder).iterdir() if path.is_file())
-        return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        return [(file.name, file_state(file)) for file in files]
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool | str:
@@ -98,7 +99,7 @@ class SubjectImages(io.ComfyNode):
     def execute(cls, folder: str, default_caption: str) -> io.NodeOutput:
         path = _path_of(folder)
         try:
-            subject = read_subject(path, default_caption.strip())
+            subject = read_subject(path, default_caption.strip(), until_cancelled)
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(f"folder {folder!r}: {error}") from error
         show_text(subject.told, cls.hidden.unique_id)

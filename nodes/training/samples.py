@@ -1,7 +1,6 @@
 """A sample picture every so many steps: a look at what the LoRA can do by now, and never the end of a training."""
 
 import logging
-import traceback
 
 import comfy.model_management
 import latent_preview
@@ -11,6 +10,7 @@ from PIL import Image
 
 from ...training.sample_pictures import RgbMap, draw_sample, preview
 from ...training.trainer import Trainer
+from ..errors import is_out_of_memory, let_go
 from .view import TrainingView
 
 
@@ -50,9 +50,9 @@ class Samples:
                 self._view.add_picture(f"step {step}", self._picture(latent))
         except (RuntimeError, OSError) as error:  # neither of them is Cancel
             logging.warning("StoryBooth: no more samples: %s", error)
-            traceback.clear_frames(error.__traceback__)
-            out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
-            self.trouble = f"No more samples: {'out of memory' if out_of_memory else error}. Training goes on."
+            let_go(error)
+            reason = "out of memory" if is_out_of_memory(error) else error
+            self.trouble = f"No more samples: {reason}. Training goes on."
             self._view.warn(self.trouble)
             comfy.model_management.soft_empty_cache()
 

@@ -11,19 +11,30 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ...files import file_name
+from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings
-from ..canvas import show_text
-from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae
+from ..canvas import SHOWN_WHEN_CACHED, show_text
+from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
+from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
 from ..widgets import timestep_inputs, widget
 from .view import TrainingView
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
-_stops: Counter[str | None] = Counter()  # by LoRA name, how often its training was stopped and kept
+_outdated: Counter[str | None] = Counter()
+"""By LoRA name, how often what the node gave is no longer what it would give: its training was stopped and kept, or its
+file was deleted or replaced. None counts them all, for a name that comes from another node."""
+
+_saved: dict[str, tuple[Path, tuple[int, ...]]] = {}
+"""By LoRA name, the file that the node gave last, and the state it was in."""
+
+
+def _note_outdated(lora_name: str) -> None:
+    _outdated.update([lora_name, None])
+    _saved.pop(lora_name, None)
 
 
 class LoraTrainer(io.ComfyNode):
@@ -89,7 +100,7 @@ class LoraTrainer(io.ComfyNode):
                     min=1,
                     max=1_000_000,
                     tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
-                    "there, and the LoRA comes out just as it would have.",
+                    "there, and the LoRA comes out just as it would have (byte for byte on a processor).",
                 ),
                 # Without this the canvas would change a widget of this name after each run, and train again.
                 widget(Settings, "seed", control_after_generate=False),
@@ -98,7 +109,8 @@ class LoraTrainer(io.ComfyNode):
                     display_name="LoRA name",
                     default="nupjuki",
                     tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
-                    "existing file is never overwritten; the same run with more steps goes on from it.",
+                    "existing file is never overwritten: the same run with more steps goes on from it, and one with "
+                    "another seed is saved beside it, as nupjuki.seed7.",
                 ),
                 TrainingOptionsSocket.Input(
                     "options",
@@ -137,6 +149,7 @@ class LoraTrainer(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            **SHOWN_WHEN_CACHED,
         )
 
     @classmethod
@@ -144,13 +157,13 @@ class LoraTrainer(io.ComfyNode):
         cls, images: list[torch.Tensor], captions: list[str] | None = None, **widgets: list[Any]
     ) -> io.NodeOutput:
         # With is_input_list every input arrives as a list; all but these two hold one value.
-        return cls.train(images, captions or [], **{name: values[0] for name, values in widgets.items()})
+        return cls.train(images, captions, **single_values(widgets))
 
     @classmethod
     def train(
         cls,
         images: list[torch.Tensor],
-        captions: list[str],
+        captions: list[str] | None,
         model: ModelPatcher,
         clip: comfy.sd.CLIP,
         vae: comfy.sd.VAE,
@@ -166,45 +179,48 @@ class LoraTrainer(io.ComfyNode):
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
         from ...training.examples import target_size
-        from ...training.precision import automatic_precision
         from ...training.recipe import make_recipe
         from ...training.run_files import RunFiles
         from . import inputs
         from .learning import learn
-        from .weights import require_plain_weights
+        from .weights import require_plain_weights, require_readable_weights
 
         require_sdxl(model)
         require_kind("clip", clip, comfy.sd.CLIP, "Load Checkpoint")
         require_sdxl_vae(vae)
         inputs.require_epsilon(model)
         require_plain_weights(model)
+        require_readable_weights(model)
         require_option("precision", precision, PRECISIONS)
         extra = TrainingOptions() if options is None else options
         require_kind("options", extra, TrainingOptions, "LoRA Training Options")
         device = model.load_device
-        precision = automatic_precision(device) if precision == "auto" else precision
+        precision = inputs.automatic_precision(device) if precision == "auto" else precision
         settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
         photos = inputs.photos_of(images, captions, instance_prompt, extra)
 
         start = Path(extra.continue_from) if extra.continue_from else None
         recipe = make_recipe(settings, inputs.fingerprints(model, clip, vae), photos, start)
-        path = Path(folder_paths.get_folder_paths("loras")[0], name)
+        path = path_for("loras", name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
-        files = RunFiles(path, states, recipe)
+        files = RunFiles(path, states, recipe).beside_another_seed()
+        name = name.with_name(files.path.name)
         node_id = cls.hidden.unique_id
         view = TrainingView(node_id, lora_name, settings.steps, device)
         trained = files.find_finished()
         if trained is None:
             how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt
             trained = learn(model, clip, vae, photos, settings, files, view, *how)
-            show_text(f"Saved {path}", node_id)
+            show_text(f"Saved {files.path}", node_id)
         else:
-            show_text(f"Trained before: {path}", node_id)
-            logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", path)
+            show_text(f"Trained before: {files.path}", node_id)
+            logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", files.path)
         if len(trained.losses) < settings.steps:
-            _stops[lora_name] += 1
+            _note_outdated(lora_name)
+        else:
+            _saved[lora_name] = files.path, file_state(files.path)
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
         report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos.images])
         return io.NodeOutput(
@@ -218,5 +234,11 @@ class LoraTrainer(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora_name: list[str | None], **_: Any) -> int:
-        """Another one after Stop and keep: ComfyUI then runs the node again if the same graph is queued."""
-        return _stops[lora_name[0]]
+        """Another one after Stop and keep, or where the file is no longer the one that was given: ComfyUI then runs the
+        node again if the same graph is queued.
+        """
+        asked = next(iter(lora_name), None)
+        for name, (path, state) in list(_saved.items()):
+            if asked in (None, name) and file_state(path) != state:
+                _note_outdated(name)
+        return _outdated[asked]

@@ -137,7 +137,7 @@ def _add_routes(routes: web.RouteTableDef) -> None:
             return web.json_response({"error": "Expected JSON."}, status=415)
         try:
             asked = await request.json()
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or nested beyond reason
             asked = None
         view = TrainingView.open_one
         if view is None or asked != {key: view.state[key] for key in ("prompt_id", "node")}:
@@ -146,5 +146,6 @@ def _add_routes(routes: web.RouteTableDef) -> None:
         return web.json_response({})
 
 
-if hasattr(PromptServer, "instance"):
-    _add_routes(PromptServer.instance.routes)
+_routes = getattr(getattr(PromptServer, "instance", None), "routes", None)
+if _routes is not None:  # some hosts run graphs without a web server: there is no canvas then
+    _add_routes(_routes)

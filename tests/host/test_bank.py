@@ -124,7 +124,7 @@ ONLY_PLAIN = "[plain] a house\n[plain] {subject} at sea"
         ({"writer": {"early_probability": -1}}, ("early_probability", "-1")),
         ({"writer": {"start_step": -1}}, ("start_step", "-1")),
         ({"writer": {"steps": 0}}, ("steps", "0")),
-        ({"writer": {"width": 100}}, ("width: got 100", "multiple of 8")),
+        ({"writer": {"width": 100}, "panels": {"width": 100}}, ("width: got 100", "multiple of 8")),
         ({"panels": {"height": 100}}, ("height: got 100", "multiple of 8")),
         ({"panels": {"seed_mode": "dance"}}, ("seed_mode", "dance")),
         ({"panels": {"width": 128}}, ("bank: its identity images are 64 x 64", "128 x 64")),
@@ -132,7 +132,13 @@ ONLY_PLAIN = "[plain] a house\n[plain] {subject} at sea"
         ({"patch": {"start_step": 0}}, ("start step (start_step): got 0", "at least 1")),
         ({"patch": {"early_probability": 0.9}}, ("early probability (early_probability): got 0.9", "0.8")),
         ({"writer": {"cfg": 1.0}}, ("bank: it was written at cfg 1", "unconditional")),
-        ({"writer": {"width": 8192, "height": 8192, "storage": "full", "steps": 1000}}, ("storage:", "GiB", "free")),
+        (
+            {
+                "writer": {"width": 8192, "height": 8192, "storage": "full", "steps": 1000},
+                "panels": {"width": 8192, "height": 8192},
+            },
+            ("storage:", "GiB", "free"),
+        ),
     ],
 )
 def test_bad_input_is_answered(comfy, changes, says):
@@ -220,3 +226,16 @@ def test_files_that_are_no_banks(comfy):
     assert (folder / "broken.safetensors").read_bytes() == b"no safetensors at all"
     nodes["load"]["inputs"]["name"] = "../../outside.safetensors"
     refused(comfy, nodes, "name: there is no '../../outside.safetensors'", "Press R, or write it")
+
+
+def test_what_is_kept_goes_when_comfyui_frees_memory(comfy):
+    def writes(caption: str) -> bool:
+        """Whether a story with this caption writes its bank; the caption makes ComfyUI run the nodes in any case."""
+        inputs = {"seed": 4711, "steps": 2}
+        nodes = changed(story(f"[id] a ball # {caption}\n[id] a ball at sea\na house"), writer=inputs, panels=inputs)
+        return any(event.type == "progress" and event.data["node"] == "writer" for event in comfy.queue(nodes))
+
+    assert writes("one")
+    assert not writes("two"), "it is found again"
+    comfy.free()
+    assert writes("three")

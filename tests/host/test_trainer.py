@@ -267,6 +267,17 @@ def test_a_file_of_another_run_is_never_overwritten(comfy):
     assert path.read_bytes() == before
 
 
+def test_another_seed_is_saved_beside_the_first(comfy):
+    """Many clients set every seed of a graph anew."""
+    comfy.run(graph(comfy, lora_name="seeds"))
+    first = comfy.base / "models" / "loras" / "seeds.safetensors"
+    before = first.read_bytes()
+    for _ in range(2):  # the second time it is found
+        comfy.run(graph(comfy, lora_name="seeds", seed=43))
+        assert loras(comfy, "seeds*") == ["seeds.safetensors", "seeds.seed43.safetensors"]
+    assert first.read_bytes() == before != first.with_name("seeds.seed43.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "C:\\out", "what?", "", "CON", "a/../../out"])
 def test_names_that_leave_the_folder_are_refused(comfy, name):
     before = loras(comfy, "*")

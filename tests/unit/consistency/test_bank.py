@@ -157,10 +157,11 @@ def test_step_of_an_evaluation():
     ]
 
 
-def test_nearest_step_is_logarithmic_and_refuses_far_levels():
+def test_nearest_step_is_logarithmic_and_refuses_more_noise_than_was_written():
     assert [nearest_step(sigma, SIGMAS) for sigma in (28.0, 10.0, 9.8, 5.0, 0.15)] == [0, 0, 1, 1, 4]
     halfway = math.sqrt(SIGMAS[1] * SIGMAS[2])
     assert [nearest_step(halfway * rounding, SIGMAS) for rounding in (1 - 1e-6, 1, 1 + 1e-6)] == [1, 1, 1]
-    for far in (28.1, 0.14):
+    assert [nearest_step(sigma, SIGMAS) for sigma in (0.14, 1e-3, 0.0)] == [4, 4, 4]
+    for far in (28.1, math.inf, math.nan):
         with pytest.raises(ValueError, match=r"^bank: .*noise levels"):
             nearest_step(far, SIGMAS)

@@ -117,3 +117,20 @@ def test_asking_for_more_than_was_written_names_the_setting(asked, setting):
 )
 def test_asking_for_less_is_fine(asked):
     Schedule(**asked).require_within(Schedule(), 50)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"strength_32": 0, "strength_64": 0}, "strength_32, strength_64"),
+        ({"start_step": 1, "early_probability": 0, "late_probability": 0}, "late_probability"),
+        ({"start_step": 4}, "Set it to 3 or less"),
+        ({"start_step": 0, "early_probability": 0}, "probability"),
+    ],
+)
+def test_a_bank_that_was_written_empty_is_named_as_such_and_no_more_of_it_advised(settings, says):
+    written = Schedule(**settings)
+    assert says in written.why_never(4)
+    with pytest.raises(ValueError, match=r"^bank: it was written empty.*Identity Bank Writer\.$"):
+        Schedule(start_step=0).require_within(written, 4)
+    written.require_within(written, 4)
