@@ -1,234 +1,149 @@
-"""Pages on a layout: each panel fills its place, inside a frame, with its caption in a box."""
+"""A page while it is laid out: the picture itself, and what lies where on it.
 
-import math
-from collections.abc import Iterator, Sequence
-from textwrap import shorten
+Who only wants the picture takes `Sheet.picture`. Files whose text can be selected, or whose layers lie apart, are made
+of the rest: it says once more, in numbers, what was drawn. All lengths are pixels of the page, from its top left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
-from .layout import Box, LaidOutPage, PageLayout, Place, Point, clip, rectangle
-from .lettering import begins_right_to_left, font_for, wrap, written
-
-PAPER, INK = (255, 255, 255), (20, 20, 20)
-SMOOTH = 3
-"""Edges are drawn so many times larger, and then made smaller: slanted ones are smooth."""
-WIDTH_TO_FRAME = 500
-"""A frame is a 500th of the page's width: 0.4 mm on A4."""
-WIDEST_CAPTION = 0.8
-"""Of the panel's width."""
+Colour = tuple[int, int, int, int]
+"""Red, green, blue and opacity, each up to 255."""
 
 
-def draw_pages(
-    images: Sequence[Image.Image],
-    captions: Sequence[str],
-    layout: PageLayout,
-    caption_place: str = "below",
-    caption_size: int = 0,
-    font: str = "",
-) -> list[Image.Image]:
-    """Draw the pages of a layout.
+@dataclass(frozen=True)
+class Panel:
+    """A picture on the page. RGBA where a mask lets only a part of it be seen."""
 
-    A picture keeps its proportions and fills its place: what goes beyond is cut off evenly on both sides. Captions
-    stand in a box inside their panels, at the side where reading begins: at the top, or at the bottom ("below").
+    left: int
+    top: int
+    picture: Image.Image
 
-    Args:
-        images: the panels, RGB, of any sizes.
-        captions: one for each; "" for none.
-        caption_place: one of `page.CAPTION_PLACES`.
-        caption_size: size of the letters in pixels; 0 takes the layout's.
-        font: see `lettering.load_font`.
 
-    Returns RGB images.
+@dataclass(frozen=True)
+class Shape:
+    """A filled outline, such as a bubble or the veil below a caption: its corners, in turn.
 
-    Raises ValueError, naming the parameter, for images or captions that do not go with the layout, for a character that
-    the font lacks, and for a caption that does not fit into its panel; FileNotFoundError where there is no such font.
+    `outline`: colour of its line, `width` pixels wide, or None.
     """
-    layout.require_panels(len(captions))
-    if len(images) != len(captions):
-        raise ValueError(
-            f"images: got {len(images)}, but storyboard shows {len(captions)} panels. Wire in the images that Story "
-            "Panel Sampler drew for this storyboard: one for every line that is not [hidden]."
-        )
-    boxes = caption_boxes(captions, layout, caption_place, caption_size, font)
-    pages, start = [], 0
-    for page in layout.pages:
-        end = start + len(page.places)
-        pages.append(_draw_page(page, images[start:end], boxes[start:end]))
-        start = end
-    return pages
+
+    corners: tuple[tuple[float, float], ...]
+    fill: Colour
+    outline: Colour | None = None
+    width: int = 0
 
 
-class CaptionBox:
-    """A caption's lines, and where they stand on the page: left, top, right and bottom of the box around them."""
+@dataclass(frozen=True)
+class Line:
+    """A line of text: where it begins on the left, its baseline, and how far its letters reach.
 
-    def __init__(
-        self, text: str, place: Place, page: LaidOutPage, layout: PageLayout, at_top: bool, font: FreeTypeFont
+    `ascent` and `descent`: from the baseline up and down. `family`: the font's name, `font`: its file, "" for Pillow's
+    own. `right_to_left`: it is read from the right; `text` is in the order of reading all the same.
+    """
+
+    text: str
+    left: float
+    baseline: float
+    width: float
+    ascent: int
+    descent: int
+    size: float
+    family: str
+    font: str
+    ink: tuple[int, int, int]
+    right_to_left: bool = False
+
+
+@dataclass
+class Sheet:
+    """A page in the making. What is added first lies undermost.
+
+    `picture` is RGB. `panels`, `shapes` and `lines` are three layers, from below to above: what was drawn.
+    """
+
+    picture: Image.Image
+    panels: list[Panel] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, size: tuple[int, int], paper: str | tuple[int, int, int]) -> "Sheet":
+        """A page of nothing but paper."""
+        return cls(Image.new("RGB", size, paper))
+
+    def panel(self, picture: Image.Image, left: int, top: int, mask: Image.Image | None = None) -> None:
+        """Lay a picture on the page; of a `mask` (mode L, of the same size) it is seen where that is white."""
+        self.picture.paste(picture, (left, top), mask)
+        if mask is not None:
+            picture = picture.convert("RGBA")
+            picture.putalpha(mask)
+        self.panels.append(Panel(left, top, picture))
+
+    def shape(
+        self,
+        corners: Sequence[tuple[float, float]],
+        fill: Colour,
+        outline: Colour | None = None,
+        width: int = 0,
     ) -> None:
-        """ValueError, naming `caption_size`, where the caption does not fit into the panel."""
-        self._font = font
-        self._padding = max(2, round(font.size / 2.5))
-        text = written(text, font)
-        self._direction = "rtl" if begins_right_to_left(text) else None
-        inset = max(font.size / 2, frame_width(page) * 2)
-        safe = safe_part(place, page, layout, inset)
-        left, top, right, bottom = _box(safe) if len(safe) > 2 else (0, 0, 0, 0)
-        # A slanted edge leaves less room: narrower lines, or a little further from the edge.
-        broken = list(self._broken(text, (right - left) * WIDEST_CAPTION, bottom - top))
-        step = max(1.0, font.size / 4)
-        downs = [step * index for index in range(math.ceil((bottom - top) / 2 / step))]
-        stands = (self._stand(lines, safe, down, at_top, layout.right_to_left) for down in downs for lines in broken)
-        fits = next(filter(None, stands), None)
-        if fits is None:
-            raise ValueError(
-                f'caption_size: the caption "{shorten(text, 60)}" does not fit into its panel of '
-                f"{place.size[0]:.0f} x {place.size[1]:.0f} pixels at {font.size:g} pixels a letter. Choose smaller "
-                "letters, a shorter caption or a layout with larger panels."
-            )
-        self.lines, self.box = fits
-
-    def _broken(self, text: str, width: float, height: float) -> Iterator[list[str]]:
-        """The caption broken into lines, ever narrower, as long as it is not higher than its panel."""
-        while width >= 2 * self._font.size + 2 * self._padding:
-            try:
-                lines = wrap(text, self._font, width - 2 * self._padding)
-            except ValueError:  # a single letter is wider
-                return
-            if len(lines) * self._line_height + 2 * self._padding > height:
-                return
-            yield lines
-            width *= 0.85
-
-    def _stand(
-        self, lines: list[str], safe: list[Point], down: float, at_top: bool, from_right: bool
-    ) -> tuple[list[str], Box] | None:
-        """These lines and the box around them, `down` from their panel's edge; None where that has no room for them."""
-        wide = max(self._font.getlength(line) for line in lines) + 2 * self._padding
-        high = len(lines) * self._line_height + 2 * self._padding
-        _, upper, _, lower = _box(safe)
-        top = upper + down if at_top else lower - down - high
-        left, right = room(safe, top, top + high)
-        if right - left < wide:
-            return None
-        left = right - wide if from_right else left
-        return lines, (left, top, left + wide, top + high)
-
-    @property
-    def _line_height(self) -> int:
-        return sum(self._font.getmetrics())
-
-    def draw(self, page: Image.Image, frame: int) -> None:
-        draw = ImageDraw.Draw(page)
-        left, top, right, bottom = map(round, self.box)
-        draw.rectangle((left, top, right, bottom), PAPER, INK, max(1, frame // 2))
-        baseline = top + self._padding + self._font.getmetrics()[0]
-        side, anchor = (right - self._padding, "rs") if self._direction else (left + self._padding, "ls")
-        for index, line in enumerate(self.lines):
-            place = (side, baseline + index * self._line_height)
-            draw.text(place, line, INK, self._font, anchor=anchor, direction=self._direction)
-
-
-def caption_boxes(
-    captions: Sequence[str], layout: PageLayout, caption_place: str, caption_size: int, font: str
-) -> list[CaptionBox | None]:
-    """Where every caption stands, known before there are panels; None where there is none. Raises as `draw_pages`."""
-    layout.require_panels(len(captions))
-    lettering = font_for(captions, font, caption_size or layout.letter)
-    at_top = caption_place in ("above", "inside, at the top")
-    places = [(page, place) for page in layout.pages for place in page.places]
-    return [
-        CaptionBox(caption, place, page, layout, at_top, lettering) if caption else None
-        for caption, (page, place) in zip(captions, places, strict=True)
-    ]
-
-
-def frame_width(page: LaidOutPage) -> int:
-    """Pixels."""
-    return max(1, round(page.width / WIDTH_TO_FRAME))
-
-
-def safe_part(place: Place, page: LaidOutPage, layout: PageLayout, inset: float) -> list[Point]:
-    """The polygon of a place, `inset` pixels within its edges, and not where a bleeding page is cut."""
-    safe = list(place.polygon)
-    edge = layout.margin * 0.6
-    outer = rectangle((edge, edge, page.width - edge, page.height - edge))
-    for polygon, distance in ((place.polygon, inset), (outer, 0.0)):
-        for index, (x, y) in enumerate(polygon):
-            before_x, before_y = polygon[index - 1]
-            # Clockwise, with y downwards: the outside is on the left.
-            a, b = y - before_y, before_x - x
-            length = math.hypot(a, b)
-            if length > 1e-6:
-                a, b = a / length, b / length
-                safe = clip(safe, (a, b, a * x + b * y - distance))
-    return safe
-
-
-def room(polygon: Sequence[Point], top: float, bottom: float) -> tuple[float, float]:
-    """Left and right of the widest box between two heights that a convex polygon holds; 0, 0 where it holds none."""
-    spans = [_chord(polygon, y) for y in (top, bottom)]
-    if None in spans:
-        return 0.0, 0.0
-    return max(left for left, _ in spans), min(right for _, right in spans)
-
-
-def _chord(polygon: Sequence[Point], y: float) -> tuple[float, float] | None:
-    """From where to where a convex polygon reaches at one height."""
-    found = []
-    for index, (x1, y1) in enumerate(polygon):
-        x0, y0 = polygon[index - 1]
-        if min(y0, y1) - 1e-6 <= y <= max(y0, y1) + 1e-6:
-            if abs(y1 - y0) < 1e-6:
-                found += [x0, x1]
+        """Draw a filled outline. Its edges are smooth: it is drawn four times as large first."""
+        lefts, tops = zip(*corners, strict=True)
+        margin = width + 1
+        box = (int(min(lefts)) - margin, int(min(tops)) - margin, int(max(lefts)) + margin, int(max(tops)) + margin)
+        size = (box[2] - box[0], box[3] - box[1])
+        large = [((x - box[0]) * _FINE, (y - box[1]) * _FINE) for x, y in corners]
+        for colour, drawn in ((fill, "fill"), (outline, "outline")):
+            if colour is None:
+                continue
+            mask = Image.new("L", (size[0] * _FINE, size[1] * _FINE))
+            draw = ImageDraw.Draw(mask)
+            if drawn == "fill":
+                draw.polygon(large, colour[3])
             else:
-                found.append(x0 + (y - y0) / (y1 - y0) * (x1 - x0))
-    return (min(found), max(found)) if found else None
+                draw.line([*large, large[0], large[1]], colour[3], max(1, width) * _FINE, joint="curve")
+            self.picture.paste(colour[:3], box, mask.resize(size, Image.Resampling.BOX))
+        self.shapes.append(Shape(tuple(corners), fill, outline, width))
+
+    def veil(self, left: int, top: int, width: int, height: int, colour: Colour) -> None:
+        """Draw a rectangle whose edges are whole pixels."""
+        self.picture.paste(colour[:3], (left, top), Image.new("L", (width, height), colour[3]))
+        right, bottom = left + width, top + height
+        self.shapes.append(Shape(((left, top), (right, top), (right, bottom), (left, bottom)), colour))
+
+    def write(
+        self,
+        text: str,
+        centre: float,
+        baseline: float,
+        font: FreeTypeFont,
+        ink: tuple[int, int, int],
+        direction: str | None = None,
+    ) -> None:
+        """Write a line around `centre`. `direction`: "rtl", or None for the font's own."""
+        draw = ImageDraw.Draw(self.picture)
+        draw.text((centre, baseline), text, ink, font, anchor="ms", direction=direction)
+        width = font.getlength(text, direction=direction)
+        ascent, descent = font.getmetrics()
+        file = font.path if isinstance(font.path, str | Path) else ""
+        self.lines.append(
+            Line(
+                text,
+                centre - width / 2,
+                baseline,
+                width,
+                ascent,
+                descent,
+                font.size,
+                font.getname()[0] or "sans-serif",
+                str(file),
+                ink,
+                direction == "rtl",
+            )
+        )
 
 
-def _box(polygon: Sequence[Point]) -> Box:
-    return Place(tuple(polygon)).box
-
-
-def _draw_page(page: LaidOutPage, images: Sequence[Image.Image], boxes: Sequence[CaptionBox | None]) -> Image.Image:
-    paper = Image.new("RGB", (page.width, page.height), PAPER)
-    frame = frame_width(page)
-    for place, image in zip(page.places, images, strict=True):
-        _put(paper, place, image, frame)
-    for box in boxes:
-        if box:
-            box.draw(paper, frame)
-    return paper
-
-
-def _put(paper: Image.Image, place: Place, image: Image.Image, frame: int) -> None:
-    """Fill a place with a picture, and draw the frame around it, but none along the edge of the page."""
-    left, top, right, bottom = place.box
-    # Whole pixels; the frame hides what is rounded.
-    box = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
-    wide, high = box[2] - box[0], box[3] - box[1]
-    scale = min(image.width / wide, image.height / high)
-    across, down = (max(0.0, side - scale * end) / 2 for side, end in zip(image.size, (wide, high), strict=True))
-    cut = (across, down, image.width - across, image.height - down)
-    filled = image.resize((wide, high), Image.Resampling.LANCZOS, cut)
-    corners = [((x - box[0]) * SMOOTH, (y - box[1]) * SMOOTH) for x, y in place.polygon]
-    mask = Image.new("L", (wide * SMOOTH, high * SMOOTH))
-    ImageDraw.Draw(mask).polygon(corners, 255)
-    paper.paste(filled, box[:2], mask.reduce(SMOOTH))
-
-    border = frame + 1
-    lines = Image.new("L", ((wide + 2 * border) * SMOOTH, (high + 2 * border) * SMOOTH))
-    draw = ImageDraw.Draw(lines)
-    shifted = [(x + border * SMOOTH, y + border * SMOOTH) for x, y in corners]
-    for index, point in enumerate(shifted):
-        ends = place.polygon[index - 1], place.polygon[index]
-        if not _along_an_edge(*ends, paper.size):
-            draw.line((shifted[index - 1], point), 255, frame * SMOOTH)
-            half = frame * SMOOTH / 2
-            for x, y in (shifted[index - 1], point):
-                draw.ellipse((x - half, y - half, x + half, y + half), 255)
-    at = box[0] - border, box[1] - border
-    paper.paste(INK, (*at, at[0] + wide + 2 * border, at[1] + high + 2 * border), lines.reduce(SMOOTH))
-
-
-def _along_an_edge(one: Point, other: Point, size: tuple[int, int]) -> bool:
-    return any(abs(a - b) < 0.5 and (a < 0.5 or a > end - 0.5) for a, b, end in zip(one, other, size, strict=True))
+_FINE = 4

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 ROOT = Path(__file__).resolve().parents[1]
 runpy.run_path(str(ROOT / "workshop" / "load_pack.py"))
 
+from storybooth.comic.bound import draw_pages  # noqa: E402
 from storybooth.comic.layout import READING, lay_out  # noqa: E402
 from storybooth.comic.layouts import LAYOUTS  # noqa: E402
 from storybooth.comic.rows import count, parse_rows  # noqa: E402
-from storybooth.comic.sheet import draw_pages  # noqa: E402
 
 HEIGHT, COLUMNS, GAP, DESK = 420, 5, 18, (205, 208, 213)
 

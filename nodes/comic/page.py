@@ -7,9 +7,9 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ...comic.bound import caption_boxes, draw_pages
 from ...comic.layout import PageLayout
 from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
-from ...comic.sheet import caption_boxes, draw_pages
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
