@@ -103,7 +103,9 @@ class PageLayoutNode(io.ComfyNode):
             ],
             outputs=[
                 PageLayoutSocket.Output(
-                    "layout", display_name="layout", tooltip="For Story Panel Sampler and Comic Page, both of them."
+                    "page_layout",
+                    display_name="layout",
+                    tooltip="For Story Panel Sampler and Comic Page, both of them.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
