@@ -8,9 +8,11 @@ from typing import Any
 from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
+from .bubbles import Placed, place_bubbles
 from .layout import Box, LaidOutPage, PageLayout, Place, Point, clip, rectangle
 from .lettering import begins_right_to_left, font_for, wrap, written
 from .sheet import Sheet
+from .speech import Speech
 
 PAPER, INK = (255, 255, 255), (20, 20, 20)
 CLEAR = (255, 255, 255, 0)
@@ -34,6 +36,7 @@ def place_pages(
     caption_place: str = "below",
     caption_size: int = 0,
     font: str = "",
+    speeches: Sequence[Sequence[Speech]] = (),
 ) -> list[Sheet]:
     """Draw the pages of a layout.
 
@@ -46,6 +49,7 @@ def place_pages(
         caption_place: one of `page.CAPTION_PLACES`.
         caption_size: size of the letters in pixels; 0 takes the layout's.
         font: see `lettering.load_font`.
+        speeches: what is said in each panel; empty where nothing is said at all.
 
     Returns the pages, and what lies where on them.
 
@@ -58,11 +62,11 @@ def place_pages(
             f"images: got {len(images)}, but storyboard shows {len(captions)} panels. Wire in the images that Story "
             "Panel Sampler drew for this storyboard: one for every line that is not [hidden]."
         )
-    boxes = caption_boxes(captions, layout, caption_place, caption_size, font)
+    words = letter_pages(captions, layout, caption_place, caption_size, font, speeches)
     pages, start = [], 0
     for page in layout.pages:
         end = start + len(page.places)
-        pages.append(_place_page(page, images[start:end], boxes[start:end]))
+        pages.append(_place_page(page, images[start:end], words[start:end]))
         start = end
     return pages
 
@@ -137,18 +141,32 @@ class CaptionBox:
             sheet.write(line, centre, place, self._font, INK, self._direction)
 
 
-def caption_boxes(
-    captions: Sequence[str], layout: PageLayout, caption_place: str, caption_size: int, font: str
-) -> list[CaptionBox | None]:
-    """Where every caption stands, known before there are panels; None where there is none. Raises as `draw_pages`."""
+Lettering = tuple[CaptionBox | None, list[Placed]]
+"""What is written in one panel: its caption, and what is said."""
+
+
+def letter_pages(
+    captions: Sequence[str],
+    layout: PageLayout,
+    caption_place: str,
+    caption_size: int,
+    font: str,
+    speeches: Sequence[Sequence[Speech]] = (),
+) -> list[Lettering]:
+    """Where all words of every panel stand, known before there are pictures. Raises as `place_pages` does."""
     layout.require_panels(len(captions))
     lettering = font_for(captions, font, caption_size or layout.letter)
     at_top = caption_place in ("above", "inside, at the top")
+    size = caption_size or layout.letter
     places = [(page, place) for page in layout.pages for place in page.places]
-    return [
-        CaptionBox(caption, place, page, layout, at_top, lettering) if caption else None
-        for caption, (page, place) in zip(captions, places, strict=True)
-    ]
+    made: list[Lettering] = []
+    for caption, said, (page, place) in zip(captions, speeches or [()] * len(captions), places, strict=True):
+        box = CaptionBox(caption, place, page, layout, at_top, lettering) if caption else None
+        safe = safe_part(place, page, layout, frame_width(page) * 2)
+        taken = [box.box] if box else []
+        bubbles = place_bubbles(said, safe, place.box, size, font, taken, layout.right_to_left)
+        made.append((box, bubbles))
+    return made
 
 
 def frame_width(page: LaidOutPage) -> int:
@@ -198,14 +216,16 @@ def _box(polygon: Sequence[Point]) -> Box:
     return Place(tuple(polygon)).box
 
 
-def _place_page(page: LaidOutPage, images: Sequence[Image.Image], boxes: Sequence[CaptionBox | None]) -> Sheet:
+def _place_page(page: LaidOutPage, images: Sequence[Image.Image], words: Sequence[Lettering]) -> Sheet:
     sheet = Sheet.empty((page.width, page.height), PAPER)
     frame = frame_width(page)
     for place, image in zip(page.places, images, strict=True):
         _put(sheet, place, image, frame)
-    for box in boxes:
+    for box, bubbles in words:
         if box:
             box.draw(sheet, frame)
+        for bubble in bubbles:
+            bubble.draw(sheet, frame)
     return sheet
 
 

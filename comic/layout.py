@@ -128,7 +128,8 @@ def lay_out(
         left -= count(page_rows)
     _check_places(made)
     to_left = reading == READING[1]
-    letter = max(8, round(width / (40 if shape else 28)))
+    areas = sorted(math.prod(place.size) for page in made for place in page.places)
+    letter = max(8, round(min(width / (40 if shape else 28), math.sqrt(areas[len(areas) // 2]) / 16)))
     return PageLayout(tuple(map(_mirrored, made)) if to_left else tuple(made), to_left, letter, paper.margin)
 
 

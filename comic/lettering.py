@@ -131,6 +131,11 @@ def wrap(caption: str, font: FreeTypeFont, width: int) -> list[str]:
     return [*lines, line] if line else lines
 
 
+def is_torn(caption: str, lines: Iterable[str]) -> bool:
+    """Whether a word of `caption` goes on in the next of its `lines`."""
+    return [unit for line in lines for unit in _UNIT.findall(line)] != _UNIT.findall(caption)
+
+
 def _pieces(word: str, font: FreeTypeFont, width: int) -> list[str]:
     """Cut a word into pieces of at most `width` pixels; accents and the like stay with their letter."""
     pieces = [""]

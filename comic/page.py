@@ -7,8 +7,11 @@ from textwrap import shorten
 from PIL import Image
 from PIL.ImageFont import FreeTypeFont
 
+from .bubbles import check_speech, place_bubbles
+from .layout import rectangle
 from .lettering import begins_right_to_left, font_for, wrap, written
 from .sheet import Sheet
+from .speech import Speech
 
 CAPTION_PLACES = ("below", "above", "inside, at the bottom", "inside, at the top")
 PAPER = "white"
@@ -56,9 +59,10 @@ def layout_page(
     caption_place: str = CAPTION_PLACES[0],
     caption_size: int = 0,
     font: str = "",
+    speeches: Sequence[Sequence[Speech]] = (),
 ) -> Image.Image:
     """The picture of `place_page`, an RGB image."""
-    return place_page(images, captions, columns, gutter, caption_place, caption_size, font).picture
+    return place_page(images, captions, columns, gutter, caption_place, caption_size, font, speeches).picture
 
 
 def place_page(
@@ -69,6 +73,7 @@ def place_page(
     caption_place: str = CAPTION_PLACES[0],
     caption_size: int = 0,
     font: str = "",
+    speeches: Sequence[Sequence[Speech]] = (),
 ) -> Sheet:
     """Lay panels of one size out in a grid, in reading order.
 
@@ -84,12 +89,13 @@ def place_page(
         caption_place: one of `CAPTION_PLACES`.
         caption_size: size of the letters in pixels; 0 is automatic, a 24th of the panel's width and at least 12.
         font: see `lettering.load_font`; "" takes a fuller font of ours where a caption needs it.
+        speeches: what is said in each panel; empty where nothing is said at all.
 
     Returns the page, and what lies where on it.
 
     Raises ValueError, naming the parameter, for numbers out of range, captions that do not go with the images, a
-    character that the font lacks, captions that do not fit where they should, and a page of more than `LARGEST_PAGE`
-    pixels; FileNotFoundError where there is no such font.
+    character that the font lacks, captions or bubbles that do not fit where they should, and a page of more than
+    `LARGEST_PAGE` pixels; FileNotFoundError where there is no such font.
     """
     check_lettering(captions, columns, gutter, caption_place, caption_size, font)
     _check(images, captions)
@@ -97,17 +103,17 @@ def place_page(
     size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
     lettering = font_for(captions, font, size)
     cells = [
-        (image, _caption(text, lettering, width, max(2, size // 3)))
-        for image, text in zip(images, captions, strict=True)
+        (image, _caption(text, lettering, width, max(2, size // 3)), said)
+        for image, text, said in zip(images, captions, speeches or [()] * len(captions), strict=True)
     ]
     inside = caption_place.startswith("inside")
     at_top = caption_place in ("above", "inside, at the top")
     if inside:
-        _check_inside([caption for _, caption in cells], height)
+        _check_inside([caption for _, caption, _ in cells], height)
 
     columns = min(columns, len(cells))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    strips = [0 if inside else max(caption.height for _, caption in row) for row in rows]
+    strips = [0 if inside else max(caption.height for _, caption, _ in row) for row in rows]
     page_size = (columns * (width + gutter) + gutter, sum(height + strip + gutter for strip in strips) + gutter)
     _check_size(*page_size)
     sheet = Sheet.empty(page_size, PAPER)
@@ -116,7 +122,7 @@ def place_page(
     for row, strip in zip(rows, strips, strict=True):
         left = (page_size[0] - len(row) * (width + gutter) + gutter) // 2
         panel_top = top + strip if at_top else top
-        for image, caption in row:
+        for image, caption, said in row:
             sheet.panel(image, left, panel_top)
             near_top = panel_top if inside else panel_top - caption.height
             near_bottom = panel_top + height - (caption.height if inside else 0)
@@ -124,13 +130,24 @@ def place_page(
             if inside and caption.lines:
                 sheet.veil(left, caption_top, width, caption.height, VEIL)
             caption.write(sheet, left + width / 2, caption_top)
+            taken = [(left, caption_top, left + width, caption_top + caption.height)] if inside else []
+            box = left, panel_top, left + width, panel_top + height
+            within = rectangle((box[0] + size / 3, box[1] + size / 3, box[2] - size / 3, box[3] - size / 3))
+            for bubble in place_bubbles(said, within, box, size, font, taken):
+                bubble.draw(sheet, max(1, size // 10))
             left += width + gutter
         top += height + strip + gutter
     return sheet
 
 
 def check_lettering(
-    captions: Sequence[str], columns: int, gutter: int, caption_place: str, caption_size: int, font: str
+    captions: Sequence[str],
+    columns: int,
+    gutter: int,
+    caption_place: str,
+    caption_size: int,
+    font: str,
+    speeches: Sequence[Sequence[Speech]] = (),
 ) -> None:
     """Raise what `layout_page` would raise for all that can be known before there are panels."""
     if columns < 1:
@@ -144,6 +161,8 @@ def check_lettering(
     if caption_place not in CAPTION_PLACES:
         raise ValueError(f"caption_place: got '{caption_place}', expected one of: {'; '.join(CAPTION_PLACES)}.")
     font_for(captions, font, caption_size or SMALLEST_CAPTION)
+    for said in speeches:
+        check_speech(said, font)
 
 
 def _caption(caption: str, font: FreeTypeFont, width: int, padding: int) -> _Caption:

@@ -11,6 +11,8 @@
     [NC]      no character: the subject is left out of the prompt (StoryDiffusion's flag)
     [seed=7]  the panel's own seed
 
+`@name: words` behind the prompt is speech (speech.py).
+
 Full-width brackets, braces and # are read as these; what is almost this grammar is refused (near_misses.py).
 """
 
@@ -20,6 +22,7 @@ from dataclasses import dataclass, replace
 
 from ..texts import check_text
 from .near_misses import ascii_twins, plain_braces, refuse_misspelt_subject, refuse_near_misses, visible
+from .speech import SOUND, Speech, refuse_late_speech, take_speech
 from .styles import apply_style
 
 SUBJECT = "{subject}"
@@ -44,6 +47,7 @@ class Panel:
     hidden: bool = False
     plain: bool = False
     seed: int | None = None
+    speech: tuple[Speech, ...] = ()
 
 
 def parse(script: str, subject: str, style: str = "none") -> tuple[Panel, ...]:
@@ -91,14 +95,18 @@ def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
     text = f" {plain_braces(text, SUBJECT[1:-1])} "  # the blanks let a caption, or a prompt, be empty
     mark = re.search(r"\s#\s", ascii_twins(text))
     prompt, caption = (text[: mark.start()], text[mark.end() :]) if mark else (text, "")
-    prompt, caption = prompt.strip(), caption.strip()
+    prompt, speech = take_speech(prompt, number)
+    caption = caption.strip()
+    refuse_late_speech(caption)
     refuse_near_misses(prompt, has_caption=mark is not None)
-    refuse_misspelt_subject(f"{prompt} {caption}", SUBJECT)
+    said = " ".join(spoken.words for spoken in speech)
+    refuse_misspelt_subject(f"{prompt} {caption} {said}", SUBJECT)
     if not prompt:
         raise ValueError("there is no prompt. Write what the panel shows, after the flags and before the caption.")
-    if not subject and SUBJECT in prompt + caption:
+    if not subject and SUBJECT in prompt + caption + said:
         raise ValueError(f"it uses {SUBJECT}, but the input `subject` is empty. Say there who the story is about.")
     if "nc" in flags:
+        _refuse_absent(speech)
         prompt = _without_subject(prompt)
         if not prompt:
             raise ValueError(f"[NC] leaves out {SUBJECT}, and nothing else is there to draw. Say what the panel shows.")
@@ -106,6 +114,7 @@ def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
     prompt, caption = (text.replace(SUBJECT, subject) for text in (prompt, caption))
     check_text(prompt)
     check_text(caption)
+    speech = tuple(replace(spoken, words=spoken.words.replace(SUBJECT, subject)) for spoken in speech)
     panel = Panel(
         line=number,
         prompt=prompt,
@@ -114,6 +123,7 @@ def _panel(number: int, line: str, subject: str) -> tuple[Panel, bool]:
         hidden="hidden" in flags,
         plain="plain" in flags,
         seed=seed,
+        speech=speech,
     )
     return panel, has_character and "nc" not in flags
 
@@ -146,6 +156,16 @@ def _seed(value: str) -> int:
     if not re.fullmatch("[0-9]{1,20}", value) or int(value) > MAX_SEED:
         raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, got '{_short(value)}'. Write it as [seed=7].")
     return int(value)
+
+
+def _refuse_absent(speech: tuple[Speech, ...]) -> None:
+    """Raise ValueError where someone speaks in a picture that has no character."""
+    for spoken in speech:
+        if spoken.manner != SOUND and spoken.side != "off":
+            raise ValueError(
+                f"@{spoken.speaker} speaks, but [NC] leaves every character out. Write @{spoken.speaker} (off): for a "
+                "voice from outside the picture, or take out [NC]."
+            )
 
 
 def _without_subject(prompt: str) -> str:

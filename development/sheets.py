@@ -1,4 +1,4 @@
-"""Draw the sheets in docs/: every layout that has a name, with the sample photos in its panels.
+"""Draw the sheets in docs/: every layout that has a name, and every kind of bubble, on the sample photos.
 
 python development/sheets.py
 """
@@ -16,6 +16,7 @@ from storybooth.comic.bound import draw_pages  # noqa: E402
 from storybooth.comic.layout import READING, lay_out  # noqa: E402
 from storybooth.comic.layouts import LAYOUTS  # noqa: E402
 from storybooth.comic.rows import count, parse_rows  # noqa: E402
+from storybooth.comic.storyboard import parse  # noqa: E402
 
 HEIGHT, COLUMNS, GAP, DESK = 420, 5, 18, (205, 208, 213)
 
@@ -59,8 +60,26 @@ def sheet(pages: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     return made
 
 
+BUBBLES = """\
+{subject} @nupjuki: Where am I? # A bubble
+{subject} @bo (thinks): I should never have left the vintage cafe. # thinks
+{subject} @nupjuki (shouts): Watch out! @sound (right): Crash # shouts, and a noise
+{subject} @bo (whispers): Nobody must hear us… # whispers
+{subject} @nupjuki (off): Is anybody home? I have walked all night through the rain. # off
+{subject} @a (left): One. @b (right): Two! @a (left): Three? @b (right): Four… # left and right"""
+
+
+def bubbles() -> Image.Image:
+    """A page with every kind of bubble."""
+    panels = parse(BUBBLES, "a toy")
+    layout = lay_out(len(panels), rows="1 1 1 / 1 1 1", page_size="screen 16:9", page_width=1800)
+    captions, speeches = [panel.caption for panel in panels], [panel.speech for panel in panels]
+    return draw_pages(photos(len(panels)), captions, layout, "below", speeches=speeches)[0]
+
+
 def main() -> None:
-    """Write docs/layouts.jpg."""
+    """Write docs/layouts.jpg and docs/bubbles.jpg."""
+    bubbles().save(ROOT / "docs" / "bubbles.jpg", quality=85)
     pages = [(name, captioned(name)) for name in LAYOUTS]
     pages.sort(key=lambda page: page[1].width)
     sheet(pages).save(ROOT / "docs" / "layouts.jpg", quality=85)

@@ -7,9 +7,10 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...comic.bound import caption_boxes, draw_pages
+from ...comic.bound import draw_pages, letter_pages
 from ...comic.layout import PageLayout
 from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
+from ...comic.speech import Speech
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
@@ -104,12 +105,17 @@ class ComicPage(io.ComfyNode):
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
         if _layout_of(inputs) is None:
             for values in _calls(inputs):
-                check_lettering(_captions(values["storyboard"]), **_lettering(values, "columns", "gutter"))
+                check_lettering(
+                    _captions(values["storyboard"]),
+                    speeches=_speeches(values["storyboard"]),
+                    **_lettering(values, "columns", "gutter"),
+                )
         else:
             values = single_values(inputs)
             captions = _captions(values["storyboard"])
             check_lettering(captions, columns=1, gutter=0, **_lettering(values))
-            caption_boxes(captions, values["layout"], **_lettering(values))
+            speeches = _speeches(values["storyboard"])
+            letter_pages(captions, values["layout"], speeches=speeches, **_lettering(values))
         return ["images"] if all(image is None for image in images) else []
 
     @classmethod
@@ -120,7 +126,8 @@ class ComicPage(io.ComfyNode):
         values = single_values(inputs)
         panels = [to_pil(image[..., :3]) for batch in images for image in until_cancelled(batch)]
         captions = _captions(values["storyboard"])
-        pages = draw_pages(panels, captions, values["layout"], **_lettering(values))
+        speeches = _speeches(values["storyboard"])
+        pages = draw_pages(panels, captions, values["layout"], speeches=speeches, **_lettering(values))
         return io.NodeOutput(in_batches([to_tensor(page)[None] for page in until_cancelled(pages)]))
 
 
@@ -130,6 +137,7 @@ def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) ->
         layout_page(
             [to_pil(image[..., :3]) for image in until_cancelled(images)],
             _captions(storyboard),
+            speeches=_speeches(storyboard),
             **_lettering(values, "columns", "gutter"),
         )
     )[None]
@@ -163,6 +171,10 @@ def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
     return [storyboard.panels[index].caption for index in storyboard.shown]
+
+
+def _speeches(storyboard: EncodedStoryboard) -> list[tuple[Speech, ...]]:
+    return [storyboard.panels[index].speech for index in storyboard.shown]
 
 
 def _font_path(name: str) -> str:

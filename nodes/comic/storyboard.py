@@ -36,9 +36,9 @@ class Storyboard(io.ComfyNode):
                     display_name="script",
                     multiline=True,
                     default=NUPJUKI,
-                    tooltip="One panel a line: what it shows, then its caption after ' # '. {subject} stands for the "
-                    "character. Flags open a line: [id] for the identity images that the others take the character "
-                    "from, [hidden], [plain], [NC] for no character, [seed=7].",
+                    tooltip="One panel a line: what it shows, then what is said, @name: words, then its caption after "
+                    "' # '. {subject} stands for the character. Flags open a line: [id] for the identity images that "
+                    "the others take the character from, [hidden], [plain], [NC] for no character, [seed=7].",
                 ),
                 io.String.Input(
                     "subject",
