@@ -1,12 +1,15 @@
 """Panels and captions in, a comic page out."""
 
+from pathlib import Path
 from typing import Any
 
 import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ...comic.lettering import font_file
 from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
+from ...files import file_state
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
@@ -118,6 +121,15 @@ class ComicPage(io.ComfyNode):
             font=_font_path(font.strip()),
         )
         return io.NodeOutput(to_tensor(page)[None])
+
+    @classmethod
+    def fingerprint_inputs(cls, font: str | None = None, **_: Any) -> tuple[int, ...]:
+        """Write the page again when the font's file has become another one."""
+        try:
+            file = font_file(_font_path((font or "").strip()))  # None: it comes from another node
+            return file_state(Path(file)) if file else ()
+        except (ValueError, OSError):  # told when the page is written
+            return ()
 
 
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
