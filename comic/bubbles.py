@@ -7,7 +7,6 @@ stands above what follows, or at the side where reading begins.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from textwrap import shorten
 
@@ -131,7 +130,6 @@ def place_bubbles(
     )
 
 
-@lru_cache(maxsize=64)
 def bubble_font(words: str, manner: str, size: int, font: str) -> FreeTypeFont:
     """The font of a bubble: the one that is named, or ours that has its letters. ValueError where none has them."""
     if not font:

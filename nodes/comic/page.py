@@ -1,6 +1,7 @@
 """Panels and captions in, a comic page out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import folder_paths
@@ -9,8 +10,10 @@ from comfy_api.latest import io
 
 from ...comic.bound import draw_pages, letter_pages
 from ...comic.layout import PageLayout
+from ...comic.lettering import font_file
 from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
 from ...comic.speech import Speech
+from ...files import file_state
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
@@ -130,6 +133,11 @@ class ComicPage(io.ComfyNode):
         pages = draw_pages(panels, captions, values["layout"], speeches=speeches, **_lettering(values))
         return io.NodeOutput(in_batches([to_tensor(page)[None] for page in until_cancelled(pages)]))
 
+    @classmethod
+    def fingerprint_inputs(cls, font: Sequence[str | None] = (), **_: Any) -> list[tuple[int, ...]]:
+        """Write the page again when the font's file has become another one."""
+        return [_font_state(name or "") for name in font]  # None: it comes from another node
+
 
 def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) -> torch.Tensor:
     """One page (1, height, width, 3) of panels in a grid."""
@@ -175,6 +183,14 @@ def _captions(storyboard: EncodedStoryboard) -> list[str]:
 
 def _speeches(storyboard: EncodedStoryboard) -> list[tuple[Speech, ...]]:
     return [storyboard.panels[index].speech for index in storyboard.shown]
+
+
+def _font_state(name: str) -> tuple[int, ...]:
+    try:
+        file = font_file(_font_path(name.strip()))
+        return file_state(Path(file)) if file else ()
+    except (ValueError, OSError):  # told when the page is written
+        return ()
 
 
 def _font_path(name: str) -> str:
