@@ -94,6 +94,15 @@ def test_a_page(comfy):
     assert not ink[74:110, 116:212].any()
 
 
+def test_what_is_said_stands_in_its_panel(comfy):
+    script = "[id] {subject} @bo: Hi # A house\na forest\nrain"
+    quiet = draw(comfy, graph({"script": script.replace("@bo: Hi ", "")}))
+    spoken = draw(comfy, graph({"script": script}))
+    rows, columns = numpy.nonzero((spoken != quiet).any(-1))
+    assert len(rows) > 100
+    assert rows.min() >= 10 and rows.max() < 74 and columns.min() >= 10 and columns.max() < 106
+
+
 def test_a_hidden_line_has_no_place_on_the_page(comfy):
     shown = SCRIPT.replace("[hidden] ", "")
     page = draw(comfy, graph({"script": shown}, panels=4))
@@ -150,6 +159,9 @@ def test_a_font_that_is_not_there(comfy, font, message):
     [
         ({"script": ""}, "script: it is empty"),
         ({"script": "a house\n[idd] a cat"}, r'script, line 2: "\[idd\] a cat".*\[idd\] is not a flag'),
+        ({"script": "a house\na cat @bo (sings): la"}, r'script, line 2: .*"sings" says neither how nor where'),
+        ({"script": "a house\na cat\na dog @bo: 바다"}, r"script, line 3: font: the built-in font has no character"),
+        ({"script": "a house\na cat @bo: " + "far too much " * 9 + "\na dog"}, r"script, line 2: the bubble \"far too"),
         ({"subject": ""}, r"line 1.*`subject` is empty"),
         ({"style": "oil"}, "style"),
         ({"script": "a house\na cat \ud83d"}, r"script, line 2.*half of a character"),
