@@ -4,4 +4,5 @@
   put around a prompt.
 - `page`: panels and captions laid out; `sheet`: what lies where on a page; `lettering`: fonts, and where a caption
   breaks.
+- `saving`: pages to files, a format each.
 """

@@ -52,3 +52,5 @@ class TrainingOptions:
 StoryboardSocket = io.Custom("STORYBOARD")
 IdentityBankSocket = io.Custom("IDENTITY_BANK")
 TrainingOptionsSocket = io.Custom("TRAINING_OPTIONS")
+PageLayersSocket = io.Custom("PAGE_LAYERS")
+"""A tuple of `comic.sheet.Sheet`, one for each page."""

@@ -6,12 +6,12 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
+from ...comic.page import CAPTION_PLACES, check_lettering, place_page
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
 from ..checks import require_kind, require_tensor_list
-from ..sockets import EncodedStoryboard, StoryboardSocket
+from ..sockets import EncodedStoryboard, PageLayersSocket, StoryboardSocket
 
 
 class ComicPage(io.ComfyNode):
@@ -73,6 +73,11 @@ class ComicPage(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("page", display_name="page", tooltip="The comic page, one image."),
+                PageLayersSocket.Output(
+                    "layers",
+                    display_name="layers",
+                    tooltip="What lies where on the page, for Save Comic: text that can be selected, and layers.",
+                ),
             ],
         )
 
@@ -108,7 +113,7 @@ class ComicPage(io.ComfyNode):
         require_kind("images", images, torch.Tensor, "Story Panel Sampler")
         require_tensor_list("images", [images], "Story Panel Sampler")
         captions = _captions(storyboard)
-        page = layout_page(
+        sheet = place_page(
             [to_pil(image[..., :3]) for image in until_cancelled(images)],
             captions,
             columns=columns,
@@ -117,7 +122,7 @@ class ComicPage(io.ComfyNode):
             caption_size=caption_size,
             font=_font_path(font.strip()),
         )
-        return io.NodeOutput(to_tensor(page)[None])
+        return io.NodeOutput(to_tensor(sheet.picture)[None], (sheet,))
 
 
 def _captions(storyboard: EncodedStoryboard) -> list[str]:

@@ -18,8 +18,10 @@ NODES = {
     "StoryBoothBankHook": "Identity Bank Hook",
     "StoryBoothPanelSampler": "Story Panel Sampler",
     "StoryBoothComicPage": "Comic Page",
+    "StoryBoothSaveComic": "Save Comic",
     "StoryBoothSaveIdentityBank": "Save Identity Bank",
     "StoryBoothLoadIdentityBank": "Load Identity Bank",
+    "StoryBoothSaveLora": "Save LoRA",
     "StoryBoothMiniCheckpoint": "StoryBooth Mini Checkpoint",
 }
 
