@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ...comic.page import CAPTION_PLACES, check_lettering, place_page
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
-from ..canvas import until_cancelled
+from ..canvas import found_by, until_cancelled
 from ..checks import require_kind, require_tensor_list
 from ..sockets import EncodedStoryboard, PageLayersSocket, StoryboardSocket
 
@@ -23,6 +23,7 @@ class ComicPage(io.ComfyNode):
             node_id="StoryBoothComicPage",
             display_name="Comic Page",
             category="StoryBooth",
+            **found_by("comic book", "comic layout", "manga page", "captions"),
             description="Lays the panels out on one page and writes their captions.",
             inputs=[
                 io.Image.Input(

@@ -15,7 +15,7 @@ from ...comic.saving.formats import FORMATS, check, files, suffix
 from ...comic.sheet import Sheet
 from ...pixels import to_pil
 from .. import outputs
-from ..canvas import save_for_canvas, show_text, until_cancelled
+from ..canvas import found_by, save_for_canvas, show_text, until_cancelled
 from ..checks import require_kind, require_option, require_tensor_list, single_values
 from ..sockets import EncodedStoryboard, PageLayersSocket, StoryboardSocket
 
@@ -33,6 +33,7 @@ class SaveComic(io.ComfyNode):
             node_id="StoryBoothSaveComic",
             display_name="Save Comic",
             category="StoryBooth",
+            **found_by("pdf", "cbz", "epub", "webtoon", "svg layers", "save comic book"),
             description="Saves comic pages as pictures, for comic readers, as a PDF to print, or as layers to draw on.",
             is_input_list=True,
             is_output_node=True,

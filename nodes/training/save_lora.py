@@ -8,7 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from .. import outputs
-from ..canvas import show_text
+from ..canvas import found_by, show_text
 
 
 class SaveLora(io.ComfyNode):
@@ -20,6 +20,7 @@ class SaveLora(io.ComfyNode):
             node_id="StoryBoothSaveLora",
             display_name="Save LoRA",
             category="StoryBooth",
+            **found_by("export lora", "download lora"),
             description="Copies a LoRA into ComfyUI's output folder, where the API and cloud workers collect files.",
             is_output_node=True,
             inputs=[

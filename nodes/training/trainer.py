@@ -15,7 +15,7 @@ from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings
-from ..canvas import SHOWN_WHEN_CACHED, show_text
+from ..canvas import SHOWN_WHEN_CACHED, found_by, show_text
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
 from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
@@ -46,6 +46,7 @@ class LoraTrainer(io.ComfyNode):
             node_id="StoryBoothLoraTrainer",
             display_name="Log-Normal DreamBooth LoRA Trainer",
             category="StoryBooth",
+            **found_by("dreambooth", "train lora", "character lora", "consistent character"),
             description="Teaches the model your character from a few photos and saves what it learned as a LoRA. "
             "A run that was stopped goes on where it was; one that is in the loras folder is not trained again.",
             is_input_list=True,

@@ -47,6 +47,14 @@ def test_every_socket_and_widget_is_labelled_and_explained(comfy, name):
     assert info["description"]
 
 
+@pytest.mark.parametrize("word", ["storybooth", "comic", "consistent character", "pdf", "dreambooth"])
+def test_nodes_are_found_by_what_people_search_for(comfy, word):
+    if comfy.release == "0.3.75":
+        pytest.skip("its search knows names only")
+    found = [name for name in NODES if word in " ".join(comfy.object_info(name)[name]["search_aliases"])]
+    assert found == list(NODES) if word == "storybooth" else found
+
+
 @pytest.mark.parametrize("name", NODES)
 def test_every_node_has_a_help_page(comfy, name):
     page = comfy.get(f"/extensions/{FOLDER}/docs/{name}.md").decode()
