@@ -51,5 +51,5 @@ class SaveLora(io.ComfyNode):
                 f"trainer's LoRA name. There are: {shorten(', '.join(listed), 1000) or 'none yet'}."
             )
         saved = outputs.save(prefix, ".safetensors", [lambda copy: shutil.copyfile(Path(path), copy)])
-        show_text(outputs.told(saved).capitalize(), cls.hidden.unique_id)
+        show_text(f"LoRA: {outputs.told(saved)}", cls.hidden.unique_id)
         return io.NodeOutput(ui={"images": saved})
