@@ -21,7 +21,7 @@ SHOWN_WHEN_CACHED = {"has_intermediate_output": True} if hasattr(io.Schema, "has
 
 def found_by(*words: str) -> dict[str, list[str]]:
     """For the Schema of a node that is also to be found under other words, where ComfyUI's search knows of them."""
-    return {"search_aliases": ["storybooth", *words]} if hasattr(io.Schema, "search_aliases") else {}
+    return {"search_aliases": ["storybooth", *words]} if "search_aliases" in io.Schema.__dataclass_fields__ else {}
 
 
 def show_text(text: str, node_id: str) -> None:
