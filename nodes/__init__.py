@@ -13,6 +13,7 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 from comfy_api.latest import ComfyExtension, io
 
 from .comic.page import ComicPage
+from .comic.page_layout import PageLayoutNode
 from .comic.panel_sampler import PanelSampler
 from .comic.save_comic import SaveComic
 from .comic.storyboard import Storyboard
@@ -37,6 +38,7 @@ NODES: list[type[io.ComfyNode]] = [
     IdentityBankWriter,
     ConsistentAttention,
     BankHook,
+    PageLayoutNode,
     PanelSampler,
     ComicPage,
     SaveComic,

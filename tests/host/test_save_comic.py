@@ -105,6 +105,34 @@ def test_pages_are_shown_where_the_file_is_no_picture(comfy):
     assert Image.open(io.BytesIO(comfy.download(shown[0]))).width == 320
 
 
+def test_all_pages_of_a_layout(comfy):
+    nodes = graph("laid out/page", layers=["page", 1])
+    nodes["storyboard"]["inputs"]["script"] = f"a house # {CAPTION}\na forest # And then"
+    nodes["layout"] = {
+        "class_type": "StoryBoothPageLayout",
+        "inputs": {
+            "storyboard": ["storyboard", 0],
+            "layout": "feature panel",
+            "rows": "1 | 1",
+            "reading": "left to right",
+            "page_size": "as the layout has it",
+            "page_width": 600,
+            "gutter": 1.2,
+            "margin": 3.5,
+            "slant": 8.0,
+            "bleed": False,
+        },
+    }
+    nodes["page"]["inputs"]["layout"] = ["layout", 0]
+    nodes["save"]["inputs"]["page"] = ["page", 0]
+    _, (content,) = saved(comfy, nodes)
+    assert [page.extract_text() for page in PdfReader(io.BytesIO(content)).pages] == [CAPTION, "And then"]
+    nodes["save"]["inputs"]["format"] = "layered svg"
+    told, contents = saved(comfy, nodes)
+    assert len(told) == 2
+    assert [content.count(b"<polygon") > 0 for content in contents] == [True, True]
+
+
 def test_layers(comfy):
     _, (content,) = saved(comfy, graph("layers/page", "layered svg", pages=1, layers=["page", 1]))
     assert f">{CAPTION}</text>".encode() in content
