@@ -1,6 +1,7 @@
 """Panels and captions in, a comic page out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import folder_paths
@@ -9,8 +10,10 @@ from comfy_api.latest import io
 
 from ...comic.bound import caption_boxes, place_pages
 from ...comic.layout import PageLayout
+from ...comic.lettering import font_file
 from ...comic.page import CAPTION_PLACES, check_lettering, place_page
 from ...comic.sheet import Sheet
+from ...files import file_state
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import found_by, until_cancelled
@@ -133,6 +136,11 @@ class ComicPage(io.ComfyNode):
         pages = [to_tensor(sheet.picture)[None] for sheet in until_cancelled(sheets)]
         return io.NodeOutput(in_batches(pages), [tuple(sheets)])
 
+    @classmethod
+    def fingerprint_inputs(cls, font: Sequence[str | None] = (), **_: Any) -> list[tuple[int, ...]]:
+        """Write the page again when the font's file has become another one."""
+        return [_font_state(name or "") for name in font]  # None: it comes from another node
+
 
 def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) -> Sheet:
     """One page of panels in a grid."""
@@ -171,6 +179,14 @@ def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
     return [storyboard.panels[index].caption for index in storyboard.shown]
+
+
+def _font_state(name: str) -> tuple[int, ...]:
+    try:
+        file = font_file(_font_path(name.strip()))
+        return file_state(Path(file)) if file else ()
+    except (ValueError, OSError):  # told when the page is written
+        return ()
 
 
 def _font_path(name: str) -> str:
