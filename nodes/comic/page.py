@@ -17,8 +17,11 @@ from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
 from ..checks import require_kind, require_tensor_list, single_values
+from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, PageLayoutSocket, StoryboardSocket
 from .panel_drawing import in_batches
+
+SAMPLER = "StoryBoothPanelSampler"
 
 
 class ComicPage(io.ComfyNode):
@@ -100,14 +103,18 @@ class ComicPage(io.ComfyNode):
                     tooltip="The comic page, one image; with a layout all pages, in their order.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
     def check_lazy_status(cls, images: Sequence[torch.Tensor | None] = (None,), **inputs: Sequence[Any]) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
         if _layout_of(inputs) is None:
+            size = widgets_of(source_of(cls.hidden, "images", SAMPLER), ("width", "height"))
+            panel = (size["width"], size["height"]) if size else None
             for values in _calls(inputs):
-                check_lettering(_captions(values["storyboard"]), **_lettering(values, "columns", "gutter"))
+                captions = _captions(values["storyboard"])
+                check_lettering(captions, **_lettering(values, "columns", "gutter"), panel=panel)
         else:
             values = single_values(inputs)
             captions = _captions(values["storyboard"])
