@@ -118,7 +118,8 @@ class ComicPage(io.ComfyNode):
     def check_lazy_status(cls, images: Sequence[torch.Tensor | None] = (None,), **inputs: Sequence[Any]) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
         if _layout_of(inputs) is None:
-            size = widgets_of(source_of(cls.hidden, "images", SAMPLER), ("width", "height"))
+            sampler = source_of(cls.hidden, "images", SAMPLER) or {}
+            size = widgets_of(sampler, ("width", "height")) if "layout" not in sampler else None
             panel = (size["width"], size["height"]) if size else None
             for values in _calls(inputs):
                 captions = _captions(values["storyboard"])
