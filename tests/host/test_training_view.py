@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storybooth.tests.host.test_trainer import OTHER_WORKFLOW, graph, loras, steps_shown, weights
+from storybooth.tests.host.trainings import OTHER_WORKFLOW, graph, loras, steps_shown, weights
 from storybooth.workshop.client import CancelledError
 
 STEPS = 4
