@@ -69,8 +69,9 @@ def benchmark(name: str, arguments: list[str]) -> int:
 
 def _comfyui() -> tuple[Path, Path]:
     """The ComfyUI to work with, the user's own or the newest release that we support, and its Python."""
-    comfyui = host.users_own() or host.obtain(host.NEWEST)
-    return comfyui, environment.python_for(comfyui / "requirements.txt")
+    own = host.users_own()
+    comfyui = own or host.obtain(host.NEWEST)
+    return comfyui, environment.python_for(comfyui / "requirements.txt", own is not None)
 
 
 def main() -> int:
@@ -84,8 +85,13 @@ def main() -> int:
     names = commands.add_parser(
         "benchmark", help="measure speed, memory and quality; further arguments go to it", add_help=False
     )
-    names.add_argument("name", choices=BENCHMARKS)
+    names.add_argument("name", nargs="?", choices=BENCHMARKS, help="which; NAME --help tells what it takes")
     arguments, rest = parser.parse_known_args()
+    if arguments.command == "benchmark" and arguments.name is None:
+        if {"-h", "--help"} & set(rest):
+            names.print_help()
+            return 0
+        names.error(f"expected one of: {', '.join(BENCHMARKS)}")
     if arguments.command == "demo" and rest:
         parser.error(f"demo does not know {' '.join(rest)}")
     try:

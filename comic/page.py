@@ -100,16 +100,11 @@ def place_page(
     check_lettering(captions, columns, gutter, caption_place, caption_size, font)
     _check(images, captions)
     width, height = images[0].size
-    size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
-    lettering = font_for(captions, font, size)
-    cells = [
-        (image, _caption(text, lettering, width, max(2, size // 3)), said)
-        for image, text, said in zip(images, captions, speeches or [()] * len(captions), strict=True)
-    ]
+    broken = _captions(captions, (width, height), caption_place, caption_size, font)
+    cells = list(zip(images, broken, speeches or [()] * len(captions), strict=True))
     inside = caption_place.startswith("inside")
     at_top = caption_place in ("above", "inside, at the top")
-    if inside:
-        _check_inside([caption for _, caption, _ in cells], height)
+    size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
 
     columns = min(columns, len(cells))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
@@ -148,8 +143,12 @@ def check_lettering(
     caption_size: int,
     font: str,
     speeches: Sequence[Sequence[Speech]] = (),
+    panel: tuple[int, int] | None = None,
 ) -> None:
-    """Raise what `layout_page` would raise for all that can be known before there are panels."""
+    """Raise what `layout_page` would raise for all that can be known before there are panels.
+
+    `panel`: their width and height in pixels, where these are known.
+    """
     if columns < 1:
         raise ValueError(f"columns: got {columns}, expected 1 or more.")
     if gutter < 0:
@@ -163,6 +162,21 @@ def check_lettering(
     font_for(captions, font, caption_size or SMALLEST_CAPTION)
     for said in speeches:
         check_speech(said, font)
+    if panel is not None:
+        _captions(captions, panel, caption_place, caption_size, font)
+
+
+def _captions(
+    captions: Sequence[str], panel: tuple[int, int], caption_place: str, caption_size: int, font: str
+) -> list[_Caption]:
+    """All captions, broken into lines for panels of this width and height. ValueError where one does not fit."""
+    width, height = panel
+    size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
+    lettering = font_for(captions, font, size)
+    broken = [_caption(text, lettering, width, max(2, size // 3)) for text in captions]
+    if caption_place.startswith("inside"):
+        _check_inside(broken, height)
+    return broken
 
 
 def _caption(caption: str, font: FreeTypeFont, width: int, padding: int) -> _Caption:

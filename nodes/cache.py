@@ -99,12 +99,13 @@ async def free(request: web.Request, _: web.StreamResponse) -> None:
         return
     try:
         asked = (await request.json()).get("free_memory", False)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return
     if asked:
         BANKS.clear()
         PANELS.clear()
 
 
-if hasattr(PromptServer, "instance"):
-    PromptServer.instance.app.on_response_prepare.append(free)
+_app = getattr(getattr(PromptServer, "instance", None), "app", None)
+if _app is not None:  # some hosts run graphs without a web server
+    _app.on_response_prepare.append(free)

@@ -30,11 +30,10 @@ def show_text(text: str, node_id: str) -> None:
     Only a client that announced a feature gets it: plainer ones take every binary message for a picture.
     """
     server = getattr(PromptServer, "instance", None)
-    if server is None:
-        return
+    client = getattr(server, "client_id", None)
     # ComfyUI has no flag for texts; who announces this one tells binary messages apart by their kind.
-    if supports_feature(getattr(server, "sockets_metadata", {}), server.client_id, "supports_preview_metadata"):
-        server.send_progress_text(text, node_id, server.client_id)
+    if supports_feature(getattr(server, "sockets_metadata", {}), client, "supports_preview_metadata"):
+        server.send_progress_text(text, node_id, client)
 
 
 def until_cancelled(items: Iterable[T]) -> Iterator[T]:
@@ -47,7 +46,7 @@ def until_cancelled(items: Iterable[T]) -> Iterator[T]:
 def send_event(name: str, data: dict[str, Any]) -> None:
     """Send an event to the client that queued the prompt, and to no other."""
     server = getattr(PromptServer, "instance", None)
-    if server is not None and server.client_id is not None:
+    if getattr(server, "client_id", None) is not None:
         server.send_sync(name, data, server.client_id)
 
 

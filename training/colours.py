@@ -4,7 +4,7 @@ import io
 import logging
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 _UNNOTICED = 2
 """Levels of 255. A profile that changes no colour by more is sRGB itself, and pixels stay exactly as they are."""
@@ -12,11 +12,15 @@ _UNNOTICED = 2
 _OVERSHOOT = 1.5
 """How far numbers from 0 to 1 may reach beyond 1: resizing and highlights do that."""
 
+_ADOBE_TO_SRGB = np.array([[1.39836, -0.39836, 0.0], [0.0, 1.0, 0.0], [0.0, -0.04293, 1.04293]])
+"""Light of Adobe RGB's three colours to light of sRGB's: red lies further out there, blue is nearly the same."""
+
 
 def to_srgb(image: Image.Image, name: str) -> Image.Image:
     """An image of any mode as RGB: its embedded profile is followed, its range of values scaled, transparency laid on
     white. `name` is for the log. Raises ValueError where its numbers fit no usual range."""
     profile = image.info.get("icc_profile")
+    adobe_rgb = _says_adobe_rgb(image)
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_eight_bits(image))
     alpha = None
@@ -31,6 +35,8 @@ def to_srgb(image: Image.Image, name: str) -> Image.Image:
         image = _followed(image, ImageCms.createProfile("LAB"))
     elif profile:
         image = _by_profile(image, profile, name)
+    elif adobe_rgb and image.mode == "RGB":
+        image = _from_adobe_rgb(image)
     image = image.convert("RGB")
     if alpha is not None:
         image.putalpha(alpha)
@@ -73,6 +79,34 @@ def _by_profile(image: Image.Image, profile: bytes, name: str) -> Image.Image:
     except Exception as error:  # profiles are damaged in as many ways as images are
         logging.warning("StoryBooth: the colour profile of %s cannot be used (%s). It is read as sRGB.", name, error)
         return image
+
+
+def _says_adobe_rgb(image: Image.Image) -> bool:
+    """Whether EXIF says what cameras say of Adobe RGB, often without a profile: by its name R03 (DCF 2.0) or as 2."""
+    try:
+        exif = image.getexif()
+        told = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
+        name = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+    except Exception:  # EXIF is damaged in as many ways as images are, and then says nothing
+        return False
+    name = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
+    return told == 2 or (told != 1 and name.rstrip("\0 ") == "R03")
+
+
+def _from_adobe_rgb(image: Image.Image) -> Image.Image:
+    """An RGB image whose numbers are Adobe RGB's, in sRGB. Both have the white D65, so one matrix does it.
+
+    Gamma and primaries: Adobe RGB (1998) Color Image Encoding, 4.3; sRGB: IEC 61966-2-1.
+    """
+    linear = np.linspace(0, 1, 256) ** (563 / 256)
+    converted = Image.new("RGB", image.size)
+    rows = max(1, 2**20 // image.width)
+    for top in range(0, image.height, rows):  # a large photo as floats would take ten times its memory
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        light = (linear[np.asarray(part)] @ _ADOBE_TO_SRGB.T).clip(0, 1)
+        shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        converted.paste(Image.fromarray((shown * 255).round().astype(np.uint8)), (0, top))
+    return converted
 
 
 def _followed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:

@@ -40,6 +40,14 @@ class Photos:
     class_images: Sequence[torch.Tensor] = ()
     class_prompt: str = ""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError naming `class_prompt` where class images come without words, which would keep nothing."""
+        if len(self.class_images) and not self.class_prompt.strip():
+            raise ValueError(
+                "class_prompt: it is empty, and there are class images. Say what they show: the instance prompt "
+                "without its rare word, such as a plush."
+            )
+
     def captioned(self) -> list[tuple[torch.Tensor, str]]:
         """Every image with its caption, those of the class last."""
         own = list(zip(self.images, self.captions, strict=True))

@@ -1,5 +1,7 @@
 """The virtual environment `.dev/env`: one for ComfyUI, the pack and the test tools.
 
+A ComfyUI of the user's own that asks for other versions gets one beside it, so that neither changes the other.
+
 Set-up survives an interruption at any point: every stage is stamped when it is complete, and a stage without
 its stamp is done again. A stage whose requirements have not changed costs nothing.
 """
@@ -19,30 +21,35 @@ from . import DEV, ROOT, WorkshopError
 from .own_folder import remake
 
 ENV = DEV / "env"
-PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+ENV_OF_OWN = DEV / "env-comfyui"
+"""For the user's own ComfyUI, where it asks for something else than ours does."""
+
+_PYTHON_IN = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+PYTHON = ENV / _PYTHON_IN
 PIP_LOG = DEV / "pip.log"
 
 PACK_REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "workshop" / "requirements-demo.txt")
 
 
-def create() -> None:
-    """Make the environment if it is not there: of this Python, with what pip needs to open a source distribution."""
+def create(env: Path | None = None) -> None:
+    """Make `env` (`.dev/env`) if it is not there: of this Python, with what pip needs to open a source distribution."""
+    env = env or ENV
     digest = _digest([sys.version])
-    if _stamp("created") == digest:
+    if _stamp("created", env) == digest:
         return
     if not all(map(_is_there, ("venv", "ensurepip"))):  # Debian's Python comes without the second
         raise WorkshopError(
             "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv; elsewhere "
             "take a Python from python.org."
         )
-    print(f"Making a virtual environment in {ENV}")
-    remake(ENV)
-    made = subprocess.run([sys.executable, "-m", "venv", str(ENV)], capture_output=True, text=True, errors="replace")
+    print(f"Making a virtual environment in {env}")
+    remake(env)
+    made = subprocess.run([sys.executable, "-m", "venv", str(env)], capture_output=True, text=True, errors="replace")
     if made.returncode != 0:
         reason = (made.stdout + made.stderr).strip()
-        raise WorkshopError(f"Python could not make a virtual environment in {ENV}:\n{reason}")
-    pip("install", "--upgrade", "setuptools", "wheel")
-    _set_stamp("created", digest)
+        raise WorkshopError(f"Python could not make a virtual environment in {env}:\n{reason}")
+    pip("install", "--upgrade", "setuptools", "wheel", env=env)
+    _set_stamp("created", digest, env)
 
 
 def _is_there(module: str) -> bool:
@@ -52,21 +59,21 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def install(stage: str, files: Iterable[Path]) -> None:
-    """Install requirement files into the environment, in one go so that pip resolves them together."""
-    files = list(files)
-    digest = _digest(file.read_text(encoding="utf-8") for file in files)
-    if _stamp(stage) == digest:
+def install(stage: str, files: Iterable[Path], env: Path | None = None) -> None:
+    """Install requirement files into `env` (`.dev/env`), in one go so that pip resolves them together."""
+    files, env = list(files), env or ENV
+    digest = _digest_of(files)
+    if _stamp(stage, env) == digest:
         return
     print(f"Installing what the {stage} needs. The first time this fetches torch, which takes some minutes.")
-    pip("install", *(part for file in files for part in ("-r", str(file))))
-    _set_stamp(stage, digest)
+    pip("install", *(part for file in files for part in ("-r", str(file))), env=env)
+    _set_stamp(stage, digest, env)
 
 
-def pip(*arguments: str) -> None:
-    """Run the environment's pip, showing what it is at in one line and keeping all of it in `.dev/pip.log`."""
+def pip(*arguments: str, env: Path | None = None) -> None:
+    """Run the pip of `env` (`.dev/env`), showing what it is at in one line and keeping all of it in `.dev/pip.log`."""
     process = subprocess.Popen(
-        [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments],
+        [str(_python_in(env or ENV)), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -92,13 +99,23 @@ def pip(*arguments: str) -> None:
         )
 
 
-def python_for(comfyui_requirements: Path) -> Path:
-    """Return a Python with ComfyUI's requirements and ours: the running one if it has them, else `.dev/env`'s."""
+def python_for(comfyui_requirements: Path, own: bool = False) -> Path:
+    """Return a Python with ComfyUI's requirements and ours: the running one if it has them, else `.dev/env`'s.
+
+    `own`: that ComfyUI is the user's. Where it asks for other versions than `.dev/env` was made for, it gets an
+    environment of its own: tests and demo would run on other packages otherwise, and nobody would know.
+    """
     if running_python_has(comfyui_requirements):
         return Path(sys.executable)
-    create()
-    install("host", [comfyui_requirements, *PACK_REQUIREMENTS])
-    return Path(sys.executable) if Path(sys.prefix).resolve() == ENV.resolve() else PYTHON
+    wanted = [comfyui_requirements, *PACK_REQUIREMENTS]
+    env = ENV_OF_OWN if own and _stamp("host", ENV) != _digest_of(wanted) else ENV
+    create(env)
+    install("host", wanted, env)
+    return Path(sys.executable) if Path(sys.prefix).resolve() == env.resolve() else _python_in(env)
+
+
+def _python_in(env: Path) -> Path:
+    return PYTHON if env == ENV else env / _PYTHON_IN
 
 
 def running_python_has(comfyui_requirements: Path) -> bool:
@@ -133,12 +150,16 @@ def _digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def _stamp(stage: str) -> str | None:
+def _digest_of(files: Iterable[Path]) -> str:
+    return _digest(file.read_text(encoding="utf-8") for file in files)
+
+
+def _stamp(stage: str, env: Path) -> str | None:
     try:
-        return (ENV / f".storybooth-{stage}").read_text(encoding="utf-8")
+        return (env / f".storybooth-{stage}").read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
 
 
-def _set_stamp(stage: str, digest: str) -> None:
-    (ENV / f".storybooth-{stage}").write_text(digest, encoding="utf-8")
+def _set_stamp(stage: str, digest: str, env: Path) -> None:
+    (env / f".storybooth-{stage}").write_text(digest, encoding="utf-8")

@@ -19,8 +19,11 @@ from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import found_by, until_cancelled
 from ..checks import require_kind, require_tensor_list, single_values
+from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, PageLayersSocket, PageLayoutSocket, StoryboardSocket
 from .panel_drawing import in_batches
+
+SAMPLER = "StoryBoothPanelSampler"
 
 
 class ComicPage(io.ComfyNode):
@@ -109,17 +112,22 @@ class ComicPage(io.ComfyNode):
                     tooltip="What lies where on the pages, for Save Comic: text that can be selected, and layers.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
     def check_lazy_status(cls, images: Sequence[torch.Tensor | None] = (None,), **inputs: Sequence[Any]) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
         if _layout_of(inputs) is None:
+            sampler = source_of(cls.hidden, "images", SAMPLER) or {}
+            size = widgets_of(sampler, ("width", "height")) if "layout" not in sampler else None
+            panel = (size["width"], size["height"]) if size else None
             for values in _calls(inputs):
                 check_lettering(
                     _captions(values["storyboard"]),
                     speeches=_speeches(values["storyboard"]),
                     **_lettering(values, "columns", "gutter"),
+                    panel=panel,
                 )
         else:
             values = single_values(inputs)

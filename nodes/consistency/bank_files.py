@@ -68,7 +68,7 @@ class SaveIdentityBank(io.ComfyNode):
 def _holds(path: Path, bank: IdentityBank) -> bool:
     """Whether a file is a bank of the same recipe that shows the same identity images."""
     try:
-        saved = bank_file.load(path)
+        saved = bank_file.load(path, until_cancelled)
     except ValueError:  # damaged, or no bank at all
         return False
     return saved.recipe.agrees_with(bank.recipe) and torch.equal(saved.latents, bank.latents)
@@ -102,7 +102,7 @@ class LoadIdentityBank(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
-        bank = bank_file.load(_path_of(name))
+        bank = bank_file.load(_path_of(name), until_cancelled)
         return io.NodeOutput(bank, ui=shown(bank))
 
     @classmethod

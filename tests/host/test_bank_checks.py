@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from storybooth.tests.host.test_bank import changed, pictures, refused, story
+from storybooth.tests.host.bank_story import changed, pictures, refused, story
 from storybooth.workshop.client import Graph
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storybooth.tests.host.test_bank import refused, story
+from storybooth.tests.host.bank_story import refused, story
 from storybooth.workshop import ROOT
 from storybooth.workshop.client import Graph
 

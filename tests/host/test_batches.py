@@ -2,7 +2,7 @@
 
 import pytest
 
-from storybooth.tests.host.test_bank import changed, refused, story
+from storybooth.tests.host.bank_story import changed, refused, story
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import time
 import pytest
 from PIL import Image
 
-from storybooth.tests.host.test_bank import changed, story
-from storybooth.tests.host.test_trainer import graph
+from storybooth.tests.host.bank_story import changed, story
+from storybooth.tests.host.trainings import graph
 from storybooth.workshop.client import CancelledError, Graph
 
 AT_ONCE = 3.0

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from storybooth.tests.host.test_bank import changed, story
+from storybooth.tests.host.bank_story import changed, story
 from storybooth.workshop.client import CancelledError
 
 

@@ -41,6 +41,14 @@ def only(nodes, output):
         ),
         ("hooked", {"hook": {"strength_32": 0.7}}, ("(strength_32): got 0.7", "write the bank again")),
         ("store", {"store": {"name": "../ahead"}}, ("name: ",)),
+        (
+            "save",
+            {
+                "page": {"caption_place": "inside, at the top"},
+                "storyboard": {"script": "[id] {subject}, walking # " + "and then it walked on " * 9},
+            },
+            ("caption_place: inside the panel, the caption", "of 64 pixels", "below or above"),
+        ),
     ],
 )
 def test_nothing_is_trained_for_what_would_be_refused_afterwards(comfy, story, output, changes, says):

@@ -68,3 +68,8 @@ def test_the_pack_loads_quietly_under_an_odd_name(comfy):
     assert re.search(rf"seconds: \S+{FOLDER}$", comfy.boot_log, re.MULTILINE)
     about_us = re.compile(rf"{FOLDER}|StoryBooth could not|IMPORT FAILED|pyproject")
     assert [line for line in comfy.boot_log.splitlines() if about_us.search(line) and "seconds: " not in line] == []
+
+
+def test_the_pack_loads_where_there_is_no_web_server(measure_within):
+    loaded, all_of_them = measure_within("bare_server.py")
+    assert loaded == all_of_them > 0

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from storybooth.tests.host.test_trainer import graph, steps_shown, with_options
+from storybooth.tests.host.trainings import graph, steps_shown, with_options
 from storybooth.workshop.client import Graph, NodeError
 
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from storybooth.tests.host.test_trainer import graph
+from storybooth.tests.host.trainings import graph
 from storybooth.workshop import server
 
 KILLS = int(os.environ.get("STORYBOOTH_KILLS", "2"))

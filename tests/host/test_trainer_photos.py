@@ -5,7 +5,7 @@ import pytest
 import safetensors
 from PIL import Image
 
-from storybooth.tests.host.test_trainer import graph, loras, pixels, steps_shown, with_options
+from storybooth.tests.host.trainings import graph, loras, pixels, steps_shown, with_options
 from storybooth.workshop.client import CancelledError
 
 

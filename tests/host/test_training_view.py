@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storybooth.tests.host.test_trainer import OTHER_WORKFLOW, graph, loras, steps_shown, weights
+from storybooth.tests.host.trainings import OTHER_WORKFLOW, graph, loras, steps_shown, weights
 from storybooth.workshop.client import CancelledError
 
 STEPS = 4
@@ -98,12 +98,13 @@ def test_stop_and_keep_ends_the_training_and_the_graph_goes_on(comfy):
                 "another prompt": ask_to_stop(comfy, of(state) | {"prompt_id": "another"}),
                 "another node": ask_to_stop(comfy, of(state) | {"node": "another"}),
                 "nothing": ask_to_stop(comfy, b""),
+                "nested beyond reason": ask_to_stop(comfy, b"[" * 200_000),
                 "a form": ask_to_stop(comfy, of(state), Content_Type="text/plain"),
                 "another site": ask_to_stop(comfy, of(state), Origin="https://example.com"),
             }
             assert comfy.get_json("/storybooth/training") is None, "only the client that queued sees it"
             assert ask_to_stop(comfy, of(state)) == 200
-    assert list(refused.values()) == [404, 404, 404, 415, 403]
+    assert list(refused.values()) == [404, 404, 404, 404, 415, 403]
     assert ask_to_stop(comfy, of(state)) == 404, "the run is over"
     reached = last_state(run)["curve"]["step"]
     assert state["curve"]["step"] <= reached <= state["curve"]["step"] + 3

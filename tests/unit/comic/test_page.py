@@ -17,7 +17,7 @@ from storybooth.comic.lettering import (
     require_drawable,
     wrap,
 )
-from storybooth.comic.page import CAPTION_PLACES, layout_page
+from storybooth.comic.page import CAPTION_PLACES, check_lettering, layout_page
 from storybooth.tests.fonts import KOREAN
 
 LONG = "and then the small blue plush walked on and on through the forest until the last firefly went to sleep. " * 4
@@ -259,6 +259,17 @@ def test_automatic_captions_grow_with_the_panels():
 def test_a_caption_too_high_for_its_panel():
     with pytest.raises(ValueError, match=r'caption_place: .*"and then the small.*of 120 pixels.*below or above'):
         layout_page(panels(1), [LONG], caption_place="inside, at the top")
+
+
+@pytest.mark.parametrize("place", ["inside, at the top", "inside, at the bottom"])
+def test_a_caption_too_high_for_its_panel_is_told_before_there_are_panels(place):
+    def check(panel):
+        check_lettering([LONG], 1, 0, place, 0, "", panel)
+
+    check(None)
+    check((1024, 1024))
+    with pytest.raises(ValueError, match=r"caption_place: .*of 120 pixels.*below or above"):
+        check((200, 120))
 
 
 def test_letters_wider_than_a_panel():

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -216,3 +217,30 @@ def test_saving_can_be_ended_between_two_tensors_and_leaves_nothing(tmp_path):
     with pytest.raises(Cancelled):
         save(write(recipe(2)), path, two)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "broken"),
+    [(dtype, sign * math.nan) for dtype in ("fp16", "fp8", "fp32") for sign in (1, -1)]
+    + [("fp16", math.inf), ("fp32", -math.inf)],
+)
+def test_a_feature_that_is_not_finite_is_found(tmp_path, dtype, broken):
+    bank = write(recipe(2, dtype=dtype))
+    save(bank, tmp_path / "whole.safetensors")
+    assert load(tmp_path / "whole.safetensors").images == 2
+    feature = next(iter(bank.features.values()))
+    feature.view(-1)[5] = broken
+    save(bank, tmp_path / "broken.safetensors")
+    with pytest.raises(ValueError, match=r"broken\.safetensors is not .* that can be read .*not finite \(NaN\)"):
+        load(tmp_path / "broken.safetensors")
+
+
+def test_opening_can_be_ended_between_two_features(tmp_path):
+    save(write(recipe(2)), tmp_path / "bank.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        load(tmp_path / "bank.safetensors", each=interrupted)
+
+
+def interrupted(items):
+    yield next(iter(items))
+    raise KeyboardInterrupt

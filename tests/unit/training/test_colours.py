@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from storybooth.training.images import open_photo
 
@@ -135,3 +135,38 @@ def test_photos_of_an_iphone_are_read_upright_where_the_library_is(tmp_path):
     (tmp_path / "photo.heic").write_bytes((tmp_path / "photo.heic").read_bytes()[:200])
     with pytest.raises(ValueError, match=r"photo\.heic cannot be read as an image"):
         open_photo(tmp_path / "photo.heic")
+
+
+def exif(colour_space, name):
+    told = Image.Exif()
+    told[ExifTags.Base.Make] = "a camera"
+    told.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = colour_space
+    told.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {ExifTags.Interop.InteropIndex: name} if name else {}
+    return told
+
+
+@pytest.mark.parametrize(
+    ("colour_space", "name", "adobe"),
+    [(0xFFFF, "R03", True), (2, "", True), (0xFFFF, "", False), (1, "R98", False), (1, "R03", False)],
+)
+@pytest.mark.parametrize("stored", [(172, 44, 44), (60, 200, 90), (250, 250, 250), (0, 0, 0), (17, 30, 200)])
+def test_adobe_rgb_that_only_exif_tells(tmp_path, colour_space, name, adobe, stored):
+    """Cameras name it there and embed no profile. Compared with what the profile itself gives."""
+    image = Image.new("RGB", (40, 40), stored)
+    found = opened(tmp_path, image, "exif.png", exif=exif(colour_space, name)).getpixel((9, 9))
+    expected = opened(tmp_path, image, "icc.png", icc_profile=ADOBE_RGB).getpixel((9, 9)) if adobe else stored
+    assert np.abs(np.subtract(found, expected)).max() <= 2
+
+
+def test_a_profile_counts_for_more_than_exif(tmp_path):
+    image = Image.new("RGB", (40, 40), (172, 44, 44))
+    found = opened(tmp_path, image, icc_profile=SRGB, exif=exif(0xFFFF, "R03"))
+    assert found.getpixel((9, 9)) == (172, 44, 44)
+
+
+def test_a_large_photo_is_converted_part_by_part(tmp_path):
+    rows = np.linspace(0, 255, 1200).astype(np.uint8)[:, None, None]
+    image = Image.fromarray(np.broadcast_to(rows, (1200, 2000, 3)).copy())
+    found = np.asarray(opened(tmp_path, image, exif=exif(0xFFFF, "R03"), compress_level=1)).astype(int)
+    assert (found == found[:, :1]).all()
+    assert np.abs(np.diff(found[:, 0, 0])).max() <= 2, "no row is left out or done twice"

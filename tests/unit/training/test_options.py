@@ -11,7 +11,7 @@ from diffusers import DDPMScheduler
 
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.training.batches import companions, generator, step_batches
-from storybooth.training.examples import encode_image
+from storybooth.training.examples import Photos, encode_image
 from storybooth.training.images import bucket_for
 from storybooth.training.loss import NoiseLoss
 from storybooth.training.optimizers import learning_rate_factor, make_optimizer
@@ -153,6 +153,14 @@ def test_class_images_of_one_size_are_drawn_alike_often():
     assert all(len({sizes[index] for index in chosen}) == 1 for chosen in drawn)
     counts = np.bincount(np.concatenate(drawn), minlength=4) / 4000
     assert counts == pytest.approx([0.25] * 4, abs=0.03)
+
+
+@pytest.mark.parametrize("words", ["", "  \n"])
+def test_class_images_need_words(words):
+    image = torch.zeros(64, 64, 3)
+    Photos([image], ["a blue sks plush"], [], words)
+    with pytest.raises(ValueError, match="class_prompt: it is empty, and there are class images"):
+        Photos([image], ["a blue sks plush"], [image], words)
 
 
 def test_prior_preservation_adds_the_loss_on_class_images(make_unet, examples):

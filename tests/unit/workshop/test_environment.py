@@ -56,6 +56,29 @@ def test_the_running_python_does_not_serve_without(tmp_path, monkeypatch, ours, 
     assert not environment.running_python_has(tmp_path / "comfyui.txt")
 
 
+def test_a_comfyui_of_other_versions_leaves_the_environment_as_it_is(tmp_path, monkeypatch):
+    """Real environments and a real pip, without a network: nothing but what is there already is asked for."""
+    wanted = {}
+    for name in ("ours", "same", "other"):
+        wanted[name] = tmp_path / f"{name}.txt"
+        wanted[name].write_text("pip\n" if name == "other" else "setuptools\n")
+    monkeypatch.setattr(environment, "ENV", tmp_path / "env")
+    monkeypatch.setattr(environment, "PYTHON", tmp_path / "env" / environment._PYTHON_IN)
+    monkeypatch.setattr(environment, "ENV_OF_OWN", tmp_path / "own")
+    monkeypatch.setattr(environment, "PIP_LOG", tmp_path / "pip.log")
+    monkeypatch.setattr(environment, "PACK_REQUIREMENTS", [])
+    monkeypatch.setattr(environment, "running_python_has", lambda _: False)
+    for folder in (tmp_path / "env", tmp_path / "own"):
+        subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", str(folder)], check=True)
+        environment._set_stamp("created", environment._digest([sys.version]), folder)
+    python = environment.python_for(wanted["ours"])
+    assert python == environment.PYTHON
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "env").rglob("*") if file.is_file()}
+    assert environment.python_for(wanted["same"], own=True) == python
+    assert environment.python_for(wanted["other"], own=True) == tmp_path / "own" / environment._PYTHON_IN
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "env").rglob("*") if file.is_file()} == before
+
+
 def test_a_python_without_venv_is_told_where_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "ENV", tmp_path / "env")
     monkeypatch.setitem(sys.modules, "ensurepip", None)  # as on Debian: find_spec and import both say no
@@ -69,6 +92,8 @@ def test_a_python_without_venv_is_told_where_to_get_it(tmp_path, monkeypatch):
     [
         (["demo", "--photos", "nowhere-at-all"], 1, "--photos: there is no folder nowhere-at-all"),
         (["test", "--help"], 0, "Arguments go to pytest"),
+        (["benchmark", "--help"], 0, "NAME --help tells what it takes"),
+        (["benchmark"], 2, "expected one of: attention, full_story"),
     ],
 )
 def test_dev_answers_before_it_sets_anything_up(words, code, told):
