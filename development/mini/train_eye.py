@@ -166,14 +166,16 @@ class Pupil(torch.nn.Module):
         self.eye = Eye()
         self.directions = torch.nn.Parameter(torch.randn(classes, CODE))
 
-    def loss(self, pictures: torch.Tensor, subjects: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    def loss(
+        self, pictures: torch.Tensor, subjects: torch.Tensor, places: torch.Tensor, margin: float = MARGIN
+    ) -> torch.Tensor:
         """Places' cross-entropy, and subjects' where there is one (index -1 is none)."""
         with torch.autocast(pictures.device.type, torch.bfloat16):
             seen = self.eye(pictures)
         there = subjects >= 0
         cosines = seen.subjects[there].float() @ functional.normalize(self.directions, dim=-1).T
-        margin = MARGIN * functional.one_hot(subjects[there], len(self.directions))
-        who = functional.cross_entropy(SCALE * (cosines - margin), subjects[there])
+        held_back = margin * functional.one_hot(subjects[there], len(self.directions))
+        who = functional.cross_entropy(SCALE * (cosines - held_back), subjects[there])
         return who + functional.cross_entropy(seen.places.float(), places)
 
 
