@@ -77,9 +77,9 @@ class Eye(nn.Module):
         return Seen(self.place(features.mean((2, 3))), functional.normalize(self.subject(there), dim=-1))
 
 
-def load_eye() -> Eye:
+def load_eye(file: Path = WEIGHTS) -> Eye:
     """The trained eye."""
-    weights = load_file(WEIGHTS)
+    weights = load_file(file)
     eye = Eye(len(weights["place.bias"]))
     eye.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return eye.eval().requires_grad_(False)

@@ -313,7 +313,7 @@ def train_the_eye(
     pupil = train_eye.Pupil(len(classes))
     file = a.eye or (a.start / "eye.safetensors" if a.start else None)
     if file and file.exists():
-        fitting(pupil.eye, load_file(file), file)
+        train_eye.take_over(pupil.eye, load_file(file))
     pupil.to(device)
     course = Course(a.work / "eye.safetensors", pupil, mean_decay=0.995)
 

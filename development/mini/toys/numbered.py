@@ -107,6 +107,30 @@ def _of_two(part: int, seed: int, first: int, parts: Parts) -> dict[int, tuple[n
     }
 
 
+@torch.no_grad()
+def photos_of(part: int, seed: int, toys: range, count: int) -> dict[int, list[tuple[np.ndarray, Photo]]]:
+    """`count` photos (SIDE, SIDE, 3) of each toy, on paper and on other grounds by turns, as a user would take them."""
+    _fast()
+    solids = [build(features(part, seed, toy)) for toy in toys]
+    stack = Stack.of(solids)
+    shots: list[tuple[int, Photo]] = []
+    for row, toy in enumerate(toys):
+        four_legged = features(part, seed, toy).build == "four-legged"
+        for number in range(count):
+            draw = np.random.default_rng((part, seed, 6, toy, number))
+            ground = "paper" if number % 2 == 0 else str(draw.choice(GROUNDS))
+            shots.append((toy, draw_photo(draw, row, four_legged, ground, ACTIONS)))
+    made: dict[int, list[tuple[np.ndarray, Photo]]] = {toy: [] for toy in toys}
+    for start in range(0, len(shots), 4):
+        # Always four at a time, whatever is left: nothing is compiled anew.
+        some = (shots[start : start + 4] * 4)[:4]
+        random = torch.Generator().manual_seed((part * 1000 + seed) * 10_000_019 + toys[0] * 100 + start)
+        pixels = joined(*shoot(stack, [photo for _, photo in some], random)).permute(0, 2, 3, 1).numpy()
+        for (toy, photo), picture in zip(shots[start : start + 4], pixels, strict=False):
+            made[toy].append((picture, photo))
+    return made
+
+
 def _without_empty(stack: Stack, count: int) -> Stack:
     """The stack without solids that none of its toys has; whole chunks stay, so that nothing is compiled anew."""
     kept = -(-count // camera.CHUNK) * camera.CHUNK
