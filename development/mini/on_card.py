@@ -163,7 +163,9 @@ def make_pictures(a: argparse.Namespace, clock: Clock, device: torch.device) -> 
         return {kind: albums.load(file, device) for kind, file in files.items()}
     fetch(a.work / "parts")
     # Processes begin before anything touches the card; threads, where there is to be none, take turns.
-    pool: Pool = multiprocessing.get_context("fork").Pool(a.workers) if a.workers else ThreadPool(1)
+    # A SIGTERM that a pool ends them with has to end them.
+    unheard = (signal.signal, (signal.SIGTERM, signal.SIG_DFL))
+    pool: Pool = multiprocessing.get_context("fork").Pool(a.workers, *unheard) if a.workers else ThreadPool(1)
     with pool:
         empty = albums.paint(pool, "places", max(16, min(2400, a.world // 6)), a.work / "parts", 40)
         toys = albums.make_toys(pool, a.toys)
@@ -228,6 +230,7 @@ def train_autoencoder(
             return train_vae.loss_of(vae, as_floats(picked), random, 1e-4)
 
     halves = (vae.encoder, vae.decoder)
+    began = time.monotonic()
     if a.compile:
         try:
             for part in halves:
@@ -249,6 +252,7 @@ def train_autoencoder(
         for part, call in zip(halves, compiled, strict=True):
             part._compiled_call_impl = call
 
+    seconds = max(seconds / 2, seconds - (time.monotonic() - began))
     train(course, loss_of, lambda: plainly(lambda: save_vae(vae, pictures, a.out)), clock, seconds, a.vae_rate, "vae")
     for part in halves:
         part._compiled_call_impl = None
