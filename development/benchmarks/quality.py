@@ -4,13 +4,21 @@ Run it with `python dev.py benchmark quality`; stopped, it goes on where it was.
 every seed in every setting, then an eye that was trained on Mini's world (`development/mini/eye.py`) judges all
 pictures. Means have 95 % confidence intervals by the bootstrap over subjects × seeds; differences are paired, same
 subject and seed. With `--write docs/identity.md` the tables go to their place in that file.
+
+`--toys` adds subjects from the generator of toys, of numbers that no training held; `--crowd` measures *retrieval* as
+well: the share of panels whose nearest subject, of so many and all others, is the right one. `--independent` tells
+fidelity and retrieval by an extractor that knows nothing of Mini's world. `--settings` chooses what is drawn; for
+instance budgets and numbers of photos:
+
+    python dev.py benchmark quality --toys 6 --crowd 60 --independent --loras 3 --settings neither "LoRA alone" \\
+        "LoRA and bank" "few steps, log_normal" "few steps, uniform" "1 photo" "3 photos"
 """
 
 import argparse
 import hashlib
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +29,8 @@ from comfy.model_patcher import ModelPatcher
 from PIL import Image
 from safetensors.torch import load_file
 
+from storybooth.development.benchmarks.crowd import checked, crowd, picked
+from storybooth.development.benchmarks.crowd import subjects as toys
 from storybooth.development.benchmarks.machine import keep
 from storybooth.development.benchmarks.studio import (
     SAMPLING,
@@ -50,6 +60,8 @@ from storybooth.training.stable_safetensors import save_tensors
 from storybooth.workshop import DEV
 
 MEASURES = ("fidelity", "consistency", "adherence", "diversity")
+OF_A_CROWD = ("retrieval", "independent fidelity", "independent retrieval")
+"""With `--crowd`, and with `--independent` as well."""
 PANELS = {
     "beach": "on a beach",
     "snow": "in snowy mountains",
@@ -77,6 +89,17 @@ class Setting:
     bank: BankSettings | None = None
     one_noise: bool = False
     """Whether all panels start from one noise, as in the shipped workflows, or each from its own."""
+    budget: float = 1.0
+    """Steps of the training, in shares of the workflow's."""
+    photos: int | None = None
+    """So many of the photos, or all of them."""
+
+    @property
+    def learned(self) -> str:
+        """What the file of this LoRA is called, after its subject and seed."""
+        more = [f"{self.budget:g} times the steps"] if self.budget != 1 else []
+        more += [f"{self.photos} photos"] if self.photos else []
+        return ", ".join([str(self.lora), *more])
 
 
 SETTINGS = {
@@ -96,6 +119,15 @@ SETTINGS = {
 """The first four, and what differs from them in one thing. Banks are compact, fp16 and of strength 0.5 where nothing
 else is said; at strength 0 one draws what the LoRA alone does, bit for bit (tests/host/parity.py)."""
 
+BUDGETS = {"few": 0.4, "right": 1.0, "many": 4.0}
+"""Steps of trainings, in shares of the workflow's."""
+MORE = {
+    f"{name} steps, {kind}": Setting(kind, budget=budget)
+    for name, budget in BUDGETS.items()
+    for kind in ("log_normal", "uniform", "beta", "power")
+} | {"1 photo": Setting(photos=1), "3 photos": Setting(photos=3), "10 photos": Setting(photos=10)}
+"""Drawn where `--settings` names them."""
+
 COMPARISONS = (
     ("LoRA alone", "neither"),
     ("bank alone", "neither"),
@@ -109,7 +141,15 @@ COMPARISONS = (
     ("full bank", "LoRA and bank"),
     ("fp8 bank", "LoRA and bank"),
     ("one noise, LoRA and bank", "one noise, LoRA alone"),
+    *(
+        (f"{name} steps, log_normal", f"{name} steps, {kind}")
+        for name in BUDGETS
+        for kind in ("uniform", "beta", "power")
+    ),
+    ("3 photos", "1 photo"),
+    ("10 photos", "3 photos"),
 )
+"""Where both are drawn."""
 
 Values = dict[str, float]
 
@@ -136,10 +176,10 @@ class Drawings:
 
     def story(self, subject: Subject, seed: int, name: str) -> torch.Tensor:
         """The panels of a subject's story in the setting of this name."""
-        setting = SETTINGS[name]
+        setting = (SETTINGS | MORE)[name]
 
         def draw() -> torch.Tensor:
-            model = self._model(subject, setting.lora, seed % self._loras) if setting.lora else self.studio.model
+            model = self._model(subject, setting, seed % self._loras) if setting.lora else self.studio.model
             return self.studio.draw(model, SCRIPT, subject.words, seed, setting.bank, setting.one_noise)
 
         return self._kept(f"{subject.name}, {seed}, {name}", draw)
@@ -168,22 +208,56 @@ class Drawings:
         row = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).float() / 255
         return torch.stack(row.split(row.shape[0], dim=1))
 
-    def _model(self, subject: Subject, timesteps: str, seed: int) -> ModelPatcher:
-        file = self._folder / f"{subject.name}, {seed}, {timesteps}.safetensors"
+    def _model(self, subject: Subject, setting: Setting, seed: int) -> ModelPatcher:
+        file = self._folder / f"{subject.name}, {seed}, {setting.learned}.safetensors"
         if not file.exists():
-            settings = replace(TRAINING, timestep_sampling=timesteps, seed=seed)
-            save_tensors(file, self.studio.learn(subject, settings), {})
+            steps = max(1, round(TRAINING.steps * setting.budget))
+            settings = replace(TRAINING, timestep_sampling=setting.lora, seed=seed, steps=steps)
+            save_tensors(file, self.studio.learn(subject, settings, setting.photos), {})
         return self.studio.with_lora(load_file(file))
 
 
-def measure(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Judge:
+    """Who looks: codes of each subject's photos, and of a crowd's, by the eye and perhaps by somebody independent."""
+
+    codes: Callable[[torch.Tensor], torch.Tensor]
+    known: Mapping[str, torch.Tensor]
+    prefix: str = ""
+
+    def __call__(self, panels: torch.Tensor, subject: str) -> Values:
+        """Retrieval, and of somebody independent fidelity too."""
+        codes = self.codes(panels)
+        values = {f"{self.prefix}retrieval": picked(codes, self.known, subject)}
+        if self.prefix:
+            values[f"{self.prefix}fidelity"] = fidelity(codes, self.known[subject])
+        return values
+
+
+def judges(subjects: Sequence[Subject], folder: Path, count: int, independent: bool) -> list[Judge]:
+    """Nobody without a crowd; the eye; and EfficientNet."""
+    if not count:
+        return []
+    eye = load_eye()
+    photos = {subject.name: squares(subject.photos()[0]) for subject in subjects} | crowd(folder, count)
+    looks: list[tuple[Callable[[torch.Tensor], torch.Tensor], str]] = [(lambda p: look(eye, p).subjects, "")]
+    if independent:
+        looks.append((checked(), "independent "))
+    return [Judge(codes, {name: codes(p) for name, p in photos.items()}, prefix) for codes, prefix in looks]
+
+
+def measure(
+    drawings: Drawings, subjects: Sequence[Subject], settings: Sequence[str], others: Sequence[Judge]
+) -> list[dict[str, Any]]:
     """Draw and judge everything: one row for each setting, subject and seed."""
     eye, rows, began = load_eye(), [], time.monotonic()
     references = {subject.name: look(eye, squares(subject.photos()[0])).subjects for subject in subjects}
     for seed, subject in itertools.product(range(drawings.seeds), subjects):
-        for name in SETTINGS:
+        for name in settings:
             panels = drawings.story(subject, seed, name)
             values = judged(eye, panels, references[subject.name])
+            for judge in others:
+                values |= judge(panels, subject.name)
             rows.append({"setting": name, "subject": subject.name, "seed": seed, **values})
         print(f"{subject.name}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
     return rows
@@ -257,7 +331,11 @@ def by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[st
 def summary(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Interval]]:
     """The intervals of every group's measures."""
     return {
-        name: {measure: interval([row[measure] for row in group]) for measure in MEASURES if measure in group[0]}
+        name: {
+            measure: interval([row[measure] for row in group])
+            for measure in (*MEASURES, *OF_A_CROWD)
+            if measure in group[0]
+        }
         for name, group in by(rows, key).items()
     }
 
@@ -268,17 +346,21 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interv
     return {
         f"{first} − {second}": {
             measure: difference([row[measure] for row in groups[first]], [row[measure] for row in groups[second]])
-            for measure in MEASURES
+            for measure in (*MEASURES, *OF_A_CROWD)
+            if measure in groups[first][0]
         }
         for first, second in COMPARISONS
+        if first in groups and second in groups
     }
 
 
 def table(title: str, content: Mapping[str, Mapping[str, Interval]], signed: bool = False) -> str:
     """Intervals as Markdown. Where they are differences, those whose interval leaves out 0 are bold."""
-    lines = [f"| {title} | {' | '.join(MEASURES)} |", "|---|" + "--:|" * len(MEASURES)]
+    told = [name for name in OF_A_CROWD if any(name in values for values in content.values())]
+    measures = (*MEASURES, *told)
+    lines = [f"| {title} | {' | '.join(measures)} |", "|---|" + "--:|" * len(measures)]
     for name, values in content.items():
-        cells = [_cell(values[measure], signed) if measure in values else "" for measure in MEASURES]
+        cells = [_cell(values[measure], signed) if measure in values else "" for measure in measures]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -295,7 +377,7 @@ def tables(rows: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]
     return "\n\n".join(
         [
             table("setting", summary(rows, "setting")),
-            table("paired difference", differences(rows), signed=True),
+            *([table("paired difference", found, signed=True)] if (found := differences(rows)) else []),
             table("where the answer is known", summary(cases, "case")),
         ]
     )
@@ -323,16 +405,30 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=DEV / "quality", help="folder for pictures and LoRAs")
     parser.add_argument("--write", type=Path, help="a Markdown file with a place for the tables")
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--toys", type=int, default=0, help="so many held-out toys of the generator as well")
+    parser.add_argument("--crowd", type=int, default=0, help="so many more toys to pick the right one from: retrieval")
+    parser.add_argument("--independent", action="store_true", help="with --crowd: judge by EfficientNet-Lite0 as well")
+    parser.add_argument(
+        "--settings", nargs="+", choices=[*SETTINGS, *MORE], default=list(SETTINGS), metavar="NAME", help="what to draw"
+    )
     arguments = parser.parse_args()
-    subjects = SUBJECTS[: arguments.subjects]
+    subjects = [*SUBJECTS[: arguments.subjects], *toys(arguments.work / "toys", arguments.toys)]
+    others = judges(subjects, arguments.work / "toys", arguments.crowd, arguments.independent)
     drawings = Drawings(arguments.work, arguments.seeds, arguments.loras)
     with torch.inference_mode():
-        rows, cases = measure(drawings, subjects), known_cases(drawings, subjects)
+        rows = measure(drawings, subjects, arguments.settings, others)
+        cases = known_cases(drawings, subjects)
     text = tables(rows, cases)
     print(f"\n{text}")
     if arguments.write:
         put_in(arguments.write, text)
-    made = {"seeds": arguments.seeds, "loras": arguments.loras, "training": asdict(TRAINING), "script": SCRIPT}
+    made = {
+        "seeds": arguments.seeds,
+        "loras": arguments.loras,
+        "crowd": arguments.crowd,
+        "training": asdict(TRAINING),
+        "script": SCRIPT,
+    }
     keep(
         "quality",
         torch.cuda.is_available(),

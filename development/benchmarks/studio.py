@@ -110,9 +110,12 @@ class Studio:
         self.model, self.clip, self.vae = mini.load_model(), mini.load_clip(), mini.load_vae()
         comfy.utils.set_progress_bar_enabled(False)
 
-    def learn(self, subject: Subject, settings: Settings = TRAINING) -> dict[str, torch.Tensor]:
-        """A LoRA of the subject."""
-        examples = encode_photos(self.model, self.clip, self.vae, Photos(*subject.photos()), settings)
+    def learn(
+        self, subject: Subject, settings: Settings = TRAINING, count: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """A LoRA of the subject, learned from its first `count` photos or from all."""
+        photos, captions = subject.photos()
+        examples = encode_photos(self.model, self.clip, self.vae, Photos(photos[:count], captions[:count]), settings)
         with training_mode():
             unet = training_unet(self.model, torch.float32)
             trainer = make_trainer(unet, examples, settings, self.model.load_device)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from .eye import Eye, Seen, load_eye
+from .eye import WEIGHTS, Eye, Seen, load_eye
 from .measures import area_under_curve
 from .train_eye import KEPT, Autoencoder, as_small, gather, indexed
 
@@ -38,15 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--places", type=int, default=500, help="pictures of the world to look at")
+    parser.add_argument("--kind", default="held_out", help="kind of pictures of held-out subjects, or held_out_toys")
+    parser.add_argument("--eye", type=Path, default=WEIGHTS, metavar="FILE", help="the eye, if not the project's own")
     work, count = (arguments := parser.parse_args()).work, arguments.places
-    eye: Eye = load_eye()
+    eye: Eye = load_eye(arguments.eye)
 
     def look(pictures: torch.Tensor) -> Seen:
         with torch.no_grad():
             return eye(pictures.float() / 255)
 
     world, of_world = gather(work, "world")
-    held_out, of_held_out = gather(work, "held_out")
+    held_out, of_held_out = gather(work, arguments.kind)
     chosen = slice(len(world) - KEPT, len(world) - KEPT + count)
     classes: dict[str, int] = {}
     subjects = indexed(of_held_out, classes)[0]
@@ -56,7 +58,17 @@ def main() -> None:
     rows: dict[str, list[str]] = {}
     for small in (as_small, Autoencoder()):
         codes = look(small(held_out)).subjects
-        for name, some in (("subjects in all colours", slice(None)), ("subjects in their own colours", own)):
+        groups = {"subjects in all colours": slice(None), "subjects in their own colours": own}
+        if arguments.kind == "held_out_toys":
+            aside = torch.tensor([int(name.removesuffix("/").rpartition(".")[2]) % 2 == 1 for name in classes])[
+                subjects
+            ]
+            groups = {
+                "toys": slice(None),
+                "with features as in training": ~aside,
+                "with one of those kept aside": aside,
+            }
+        for name, some in groups.items():
             curve, nearest = subjects_told_apart(codes[some], subjects[some])
             rows.setdefault(f"{name}: same or different (AUC)", []).append(f"{curve:.3f}")
             rows.setdefault(f"{name}: most similar picture shows the same", []).append(f"{nearest:.1%}")

@@ -67,7 +67,8 @@ class Course:
             for key in file.keys():  # noqa: SIM118 - a safetensors file is no dictionary
                 if key.startswith("optimizer."):
                     _, kind, name = key.split(".", 2)
-                    self.optimizer.state[self.parameters[name]][kind] = file.get_tensor(key)
+                    parameter = self.parameters[name]
+                    self.optimizer.state[parameter][kind] = file.get_tensor(key).to(parameter.device)
 
     def swap_in_mean(self) -> Callable[[], None]:
         """Give the network the mean weights; the returned function takes them back."""

@@ -53,6 +53,12 @@ def as_comfyui_names(text: dict[str, T]) -> dict[str, T]:
     return named
 
 
+def from_comfyui_names(exported: Weights, encoders: torch.nn.Module) -> Weights:
+    """The opposite: exported weights under the names of `encoders`."""
+    names = as_comfyui_names({name: name for name in encoders.state_dict()})
+    return {names[name]: tensor for name, tensor in exported.items()}
+
+
 def without_unused_words(text: Weights, used: Mapping[str, torch.Tensor]) -> Weights:
     """The text encoders with nothing in place of words that no caption held: they never learned what those mean.
 
@@ -69,10 +75,8 @@ def without_unused_words(text: Weights, used: Mapping[str, torch.Tensor]) -> Wei
 def load(folder: Path) -> Weights:
     """UNet and text encoders out of `folder`, named as they are trained ("unet...", "text...")."""
     weights = {f"unet.{name}": tensor for name, tensor in load_file(folder / "unet.safetensors").items()}
-    own = {f"text.{name}" for name in TextEncoders().state_dict()}
-    exported = as_comfyui_names({name.removeprefix("text."): name for name in own})
-    for name, tensor in load_file(folder / "text.safetensors").items():
-        weights[exported[name]] = tensor
+    text = from_comfyui_names(load_file(folder / "text.safetensors"), TextEncoders())
+    weights |= {f"text.{name}": tensor for name, tensor in text.items()}
     return {name: tensor.float() for name, tensor in weights.items()}
 
 

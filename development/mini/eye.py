@@ -15,7 +15,8 @@ from torch.nn import functional
 from .places import PLACES
 
 WEIGHTS = Path(__file__).with_name("eye.safetensors")
-PLACE_NAMES = (*(place.name for place in PLACES), "plain")
+PLACE_NAMES = (*(place.name for place in PLACES), "plain", "elsewhere")
+"""What the eye can call a place; "elsewhere" is where photos are taken. An eye that never learned it has one fewer."""
 SIZE = 64
 """Pictures are brought to this many pixels first: Mini's own hold no finer detail."""
 CODE = 64
@@ -25,7 +26,7 @@ _GLANCES = 2
 
 
 class Seen(NamedTuple):
-    """What the eye makes of n pictures: scores of PLACE_NAMES (n, 9), subjects' codes of length 1 (n, CODE)."""
+    """What the eye makes of n pictures: scores of PLACE_NAMES (n, places), subjects' codes of length 1 (n, CODE)."""
 
     places: torch.Tensor
     subjects: torch.Tensor
@@ -50,7 +51,7 @@ class _Block(nn.Module):
 class Eye(nn.Module):
     """The network. `forward` takes pictures (n, 3, height, width) from 0 to 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: int = len(PLACE_NAMES)) -> None:
         super().__init__()
         fine, middle, coarse = _WIDTHS
         self.stem = nn.Conv2d(3, fine, 5, 2, 2)
@@ -61,7 +62,7 @@ class Eye(nn.Module):
             _Block(middle, coarse, 2),
             _Block(coarse, coarse),
         )
-        self.place = nn.Linear(coarse, len(PLACE_NAMES))
+        self.place = nn.Linear(coarse, places)
         self.glance = nn.Conv2d(coarse, _GLANCES, 1)
         self.subject = nn.Linear(_GLANCES * coarse, CODE)
 
@@ -76,8 +77,9 @@ class Eye(nn.Module):
         return Seen(self.place(features.mean((2, 3))), functional.normalize(self.subject(there), dim=-1))
 
 
-def load_eye() -> Eye:
+def load_eye(file: Path = WEIGHTS) -> Eye:
     """The trained eye."""
-    eye = Eye()
-    eye.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
+    weights = load_file(file)
+    eye = Eye(len(weights["place.bias"]))
+    eye.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return eye.eval().requires_grad_(False)

@@ -38,23 +38,27 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
 
 
 def main() -> None:
-    """Encode every shard of the world."""
+    """Encode every shard."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True, help="such as ComfyUI's comfy/sd1_tokenizer")
+    parser.add_argument("--kinds", nargs="+", default=["world"], metavar="KIND", help="kinds of pictures, all as often")
     arguments = parser.parse_args()
     vae, tokenizer = load_vae(arguments.work), Tokenizer(arguments.tokenizer)
-    latents, tokens = [], []
-    for pictures, captions in shards(arguments.work / "pictures", "world"):
-        latents.append(encode(vae, np.asarray(pictures)).contiguous())
-        tokens.append(tokenizer(captions))
-        print(f"{sum(map(len, latents))} latents", flush=True)
+    latents, tokens, kinds = [], [], []
+    for number, kind in enumerate(arguments.kinds):
+        for pictures, texts in shards(arguments.work / "pictures", kind):
+            latents.append(encode(vae, np.asarray(pictures)).contiguous())
+            # Some kinds say who and where as well, after the caption.
+            tokens.append(tokenizer([text.partition("\t")[0] for text in texts]))
+            kinds.append(torch.full((len(texts),), number, dtype=torch.uint8))
+            print(f"{sum(map(len, latents))} latents", flush=True)
     everything = torch.cat(latents)
     mean, std = everything.mean((0, 2, 3)), everything.std((0, 2, 3))
     normal = (everything - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
     file = arguments.work / "latents.safetensors"
     columns = {name: torch.cat([entry[name] for entry in tokens]).to(torch.int32) for name in ("l", "g")}
-    write(file, {"latents": normal.half(), "mean": mean, "std": std, **columns})
+    write(file, {"latents": normal.half(), "mean": mean, "std": std, "kinds": torch.cat(kinds), **columns})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from .painting import SIZE, stamp
 from .parts import Parts, fetch
 from .places import PLACES
 from .strangers import PICTURES_EACH, held_out_pictures, label, portray, stranger, stranger_pictures, things
+from .toys import numbered
 
 
 def any_things(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]:
@@ -68,6 +70,13 @@ def empty_places(seed: int, index: int, parts: Parts) -> tuple[Image.Image, str]
 
 
 Kind = Callable[[int, int, Parts], tuple[Image.Image, str]]
+Batch = Callable[[int, range, Parts], list[tuple[np.ndarray, str]]]
+BATCHES: dict[str, Batch] = {
+    "toys": partial(numbered.pictures, numbered.TRAINING),
+    "held_out_toys": partial(numbered.pictures, numbered.MEASURING),
+    "search_toys": partial(numbered.pictures, numbered.SEARCH),
+}
+"""Kinds whose pictures are rendered many at once: caption, which toy, and place, with tabs between."""
 KINDS: dict[str, Kind] = {
     "world": world_pictures,
     "things": any_things,
@@ -85,7 +94,12 @@ def paint_shards(folder: Path, kind: str, seed: int, count: int, parts: Parts, s
     for start in range(0, count, shard):
         file = folder / f"{kind}-{seed}-{start:06}.npy"
         if not file.exists():
-            pairs = [KINDS[kind](seed, start + i, parts) for i in range(shard)]
+            numbers = range(start, start + shard)
+            pairs = (
+                BATCHES[kind](seed, numbers, parts)
+                if kind in BATCHES
+                else [KINDS[kind](seed, i, parts) for i in numbers]
+            )
             file.with_suffix(".json").write_text(json.dumps([caption for _, caption in pairs]), encoding="utf-8")
             temporary = file.with_name(f"painting-{os.getpid()}.npy.part")
             with temporary.open("wb") as stream:
@@ -104,12 +118,15 @@ def main() -> None:
     """Paint until there are enough."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for parts, pictures and checkpoints")
-    parser.add_argument("--kind", choices=sorted(KINDS), default="world")
+    parser.add_argument("--kind", choices=sorted([*KINDS, *BATCHES]), default="world")
     parser.add_argument("--count", type=int, default=24000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shard", type=int, default=500, help="pictures in a file")
     arguments = parser.parse_args()
     parts = fetch(arguments.work / "parts")
-    for file in paint_shards(arguments.work / "pictures", arguments.kind, arguments.seed, arguments.count, parts):
+    for file in paint_shards(
+        arguments.work / "pictures", arguments.kind, arguments.seed, arguments.count, parts, arguments.shard
+    ):
         print(file, flush=True)
 
 

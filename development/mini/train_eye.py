@@ -1,12 +1,14 @@
 """Train the eye: `python -m development.mini.train_eye --work FOLDER`. Run it again to go on.
 
-FOLDER holds pictures of the kinds world, strangers and held_out (`pictures`). Places are learned by cross-entropy, the
-subject's code by a cosine softmax with a margin (Wang et al. 2018, CosFace): a class for every subject in every colour,
-shown in all places and poses. Some pictures come through Mini's autoencoder, with noise on the latents, and all are
-blurred, moved and lit at random, so that pictures that Mini draws look familiar.
+FOLDER holds pictures of the kinds world, strangers and held_out (`pictures`); `--kinds strangers toys` adds toys.
+Places are learned by cross-entropy, the subject's code by a cosine softmax with a margin (Wang et al. 2018, CosFace):
+a class for every subject in every colour, shown in all places and poses. Some pictures come through Mini's
+autoencoder, with noise on the latents, and all are blurred, moved and lit at random, so that pictures that Mini draws
+look familiar.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +73,8 @@ def small(pictures: torch.Tensor) -> torch.Tensor:
 def labels_of(kind: str, captions: list[str], start: int) -> list[str]:
     """Labels of a shard that begins at `start`: the world's are drawn again, as captions leave things out."""
     if kind != "world":
-        return captions
+        # Toys' texts are caption, toy and place, with tabs between: a toy is of no other colour than its own.
+        return ["{1}//{2}".format(*text.split("\t")) if "\t" in text else text for text in captions]
     return [label(draw_scene(np.random.default_rng((0, start + i)))) for i in range(len(captions))]
 
 
@@ -104,15 +107,15 @@ def indexed(labels: list[str], classes: dict[str, int]) -> tuple[torch.Tensor, t
     return torch.tensor(subjects), torch.tensor(places)
 
 
-def prepare(work: Path, through_share: float) -> tuple[Labelled, Labelled, int]:
+def prepare(work: Path, through_share: float, kinds: Sequence[str]) -> tuple[Labelled, Labelled, int]:
     """Training pictures as painted, and a share of them through the autoencoder; how many classes they have."""
     classes: dict[str, int] = {}
     file = work / "eye-pictures.safetensors"
     if not file.exists():
         world, of_world = gather(work, "world")
-        others, of_others = gather(work, "strangers")
-        pictures = np.concatenate([world[:-KEPT], others])
-        labels = of_world[:-KEPT] + of_others
+        others = [gather(work, kind) for kind in kinds]
+        pictures = np.concatenate([world[:-KEPT], *(pictures for pictures, _ in others)])
+        labels = of_world[:-KEPT] + [label for _, labels in others for label in labels]
         subjects, places = indexed(labels, classes)
         random = generator(SEED, 0)
         chosen = torch.randperm(len(pictures), generator=random)[: int(through_share * len(pictures))].sort().values
@@ -166,15 +169,25 @@ class Pupil(torch.nn.Module):
         self.eye = Eye()
         self.directions = torch.nn.Parameter(torch.randn(classes, CODE))
 
-    def loss(self, pictures: torch.Tensor, subjects: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    def loss(
+        self, pictures: torch.Tensor, subjects: torch.Tensor, places: torch.Tensor, margin: float = MARGIN
+    ) -> torch.Tensor:
         """Places' cross-entropy, and subjects' where there is one (index -1 is none)."""
         with torch.autocast(pictures.device.type, torch.bfloat16):
             seen = self.eye(pictures)
         there = subjects >= 0
         cosines = seen.subjects[there].float() @ functional.normalize(self.directions, dim=-1).T
-        margin = MARGIN * functional.one_hot(subjects[there], len(self.directions))
-        who = functional.cross_entropy(SCALE * (cosines - margin), subjects[there])
+        held_back = margin * functional.one_hot(subjects[there], len(self.directions))
+        who = functional.cross_entropy(SCALE * (cosines - held_back), subjects[there])
         return who + functional.cross_entropy(seen.places.float(), places)
+
+
+def take_over(eye: Eye, weights: dict[str, torch.Tensor]) -> None:
+    """Start from an eye that may know fewer places."""
+    own = eye.state_dict()
+    for name, x in weights.items():
+        own[name][: len(x)] = x
+    eye.load_state_dict(own)
 
 
 def main() -> None:
@@ -186,10 +199,15 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--through", type=float, default=0.15, help="share of pictures sent through the autoencoder")
     parser.add_argument("--every", type=int, default=250)
+    parser.add_argument("--kinds", nargs="+", default=["strangers"], metavar="KIND", help="pictures beside the world's")
+    parser.add_argument("--from", dest="start", type=Path, metavar="FILE", help="an eye to start from")
+    parser.add_argument("--out", type=Path, default=EYE, metavar="FILE", help="where the trained eye goes")
     arguments = parser.parse_args()
-    painted, through, classes = prepare(arguments.work, arguments.through)
+    painted, through, classes = prepare(arguments.work, arguments.through, arguments.kinds)
     torch.manual_seed(SEED)
     pupil = Pupil(classes)
+    if arguments.start:
+        take_over(pupil.eye, load_file(arguments.start))
     course = Course(arguments.work / "eye.safetensors", pupil, mean_decay=0.99)
     recent: list[float] = []
 
@@ -209,8 +227,10 @@ def main() -> None:
         course.update(loss, learning_rate(step, arguments.peak, arguments.until))
         recent.append(loss.item())
     weights = mean_weights(arguments.work / "eye.safetensors")
-    write(EYE, {name.removeprefix("eye."): x.half() for name, x in weights.items() if name.startswith("eye.")})
-    print(f"{EYE} {EYE.stat().st_size / 1e6:.2f} MB")
+    write(
+        arguments.out, {name.removeprefix("eye."): x.half() for name, x in weights.items() if name.startswith("eye.")}
+    )
+    print(f"{arguments.out} {arguments.out.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -101,12 +101,14 @@ class Samples:
         content = load_file(file)
         self.latents = content["latents"]
         self.tokens = {"l": content["l"], "g": content["g"]}
+        kinds = content.get("kinds", torch.zeros(len(self.latents), dtype=torch.uint8))
+        self.rows = [torch.nonzero(kinds == kind)[:, 0] for kind in kinds.unique()]
         draw = np.random.default_rng(SEED)
         self.nothing = tokenizer([captions.nothing(draw) for _ in range(256)])
 
     def batch(self, count: int, random: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Latents (n, 4, h, w), tokens (n, 77) each, and SDXL's micro-conditioning (n, 6)."""
-        index = torch.randint(len(self.latents), (count,), generator=random)
+        index = self._rows(count, random)
         drop = torch.rand(count, generator=random) < NO_CAPTION
         other = torch.randint(len(self.nothing["l"]), (count,), generator=random)
         tokens = {
@@ -119,6 +121,16 @@ class Samples:
         time_ids = torch.cat([size, torch.tensor([[0, 0, RESOLUTION, RESOLUTION]]).expand(count, 4)], dim=1)
         latents = self.latents[index].float().contiguous(memory_format=torch.channels_last)
         return latents, tokens, time_ids.float()
+
+    def _rows(self, count: int, random: torch.Generator) -> torch.Tensor:
+        """Rows (count,) at random, each kind of pictures as often."""
+        if len(self.rows) == 1:
+            return torch.randint(len(self.latents), (count,), generator=random)
+        shares = torch.rand(count, generator=random)
+        kinds = torch.randint(len(self.rows), (count,), generator=random).tolist()
+        return torch.stack(
+            [self.rows[k][int(share * len(self.rows[k]))] for k, share in zip(kinds, shares, strict=True)]
+        )
 
 
 def loss_of(network: torch.nn.Module, batch: tuple, signal: torch.Tensor, random: torch.Generator) -> torch.Tensor:

@@ -7,6 +7,7 @@ which keeps edges sharp and large areas true; a weak Kullback–Leibler term kee
 import argparse
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ CONFIG = {
     "layers_per_block": 0,
     "latent_channels": 4,
 }
+EXPORTED = 0.13025
+"""Deviation of an exported autoencoder's latents is 1 / this."""
 SEED = 1
 
 
@@ -40,13 +43,29 @@ def build() -> AutoencoderKL:
     return vae
 
 
+def with_small_latents(exported: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Exported weights with latents of deviation 1 again, where SDXL's are 1 / 0.13025: the Kullback–Leibler term looks
+    at their size."""
+    weights = {name: x.float() for name, x in exported.items()}
+    channels = CONFIG["latent_channels"]
+    for name in ("quant_conv.weight", "quant_conv.bias"):
+        weights[name][:channels] *= EXPORTED
+    weights["quant_conv.bias"][channels:] += 2 * math.log(EXPORTED)
+    weights["post_quant_conv.weight"] /= EXPORTED
+    return weights
+
+
 class Pictures:
     """All shards as one list, with the last pictures kept for measuring."""
 
-    def __init__(self, folder: Path, kinds: tuple[str, ...]) -> None:
-        self.arrays = [pictures for kind in kinds for pictures, _ in shards(folder, kind)]
+    def __init__(self, folder: Path, kinds: Sequence[str], balanced: bool = False) -> None:
+        """With `balanced`, pictures of a kind that has few come as often as those of the largest."""
+        by_kind = [[pictures for pictures, _ in shards(folder, kind)] for kind in kinds]
+        sizes = [sum(map(len, arrays)) for arrays in by_kind]
+        often = [max(1, round(max(sizes) / size)) if balanced and size else 1 for size in sizes]
+        self.arrays = [array for arrays, times in zip(by_kind, often, strict=True) for array in arrays * times]
         if not self.arrays:
-            raise FileNotFoundError(f"no pictures in {folder}: paint some with python -m development.mini.paint.")
+            raise FileNotFoundError(f"no pictures in {folder}: paint some with python -m development.mini.pictures.")
         self.starts = np.cumsum([0, *(len(array) for array in self.arrays)])
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -163,6 +182,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--half", action="store_true", help="decode to half the size: first learn what latents say")
     parser.add_argument("--decoder", action="store_true", help="train the decoder on alone: latents stay what they are")
+    parser.add_argument(
+        "--kinds", nargs="+", metavar="KIND", help="kinds of pictures, each as often (default: all world and things)"
+    )
     parser.add_argument("--from", dest="start", type=Path, metavar="FILE", help="weights to start from")
     parser.add_argument(
         "--bf16", action="store_true", help="compute in bfloat16 where that is safe: faster on some CPUs"
@@ -171,7 +193,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     vae = build()
     if arguments.start:
-        vae.load_state_dict(load_file(arguments.start))
+        vae.load_state_dict(with_small_latents(load_file(arguments.start)))
     if arguments.decoder:
         vae.load_state_dict(mean_weights(arguments.work / "vae.safetensors"))
         grow(vae.decoder)
@@ -180,13 +202,18 @@ def main() -> None:
     name = "decoder" if arguments.decoder else "vae"
     course = Course(arguments.work / f"{name}.safetensors", vae, mean_decay=0.999)
     (arguments.work / "pid").write_text(str(os.getpid()))
-    pictures = Pictures(arguments.work / "pictures", ("world", "things"))
+
+    def found() -> Pictures:
+        kinds = arguments.kinds or ("world", "things")
+        return Pictures(arguments.work / "pictures", kinds, bool(arguments.kinds))
+
+    pictures = found()
     known = to_tensor(np.stack([pictures[i * len(pictures) // 16] for i in range(16)]))
     recent: list[float] = []
 
     def checkpoint() -> None:
         nonlocal pictures
-        pictures = Pictures(arguments.work / "pictures", ("world", "things"))
+        pictures = found()
         restore = course.swap_in_mean()
         value, decoded = psnr(vae, known, arguments.half)
         restore()

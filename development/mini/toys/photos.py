@@ -69,9 +69,11 @@ def _noise(
     return functional.interpolate(grid, (side, side), mode="bicubic", align_corners=False)
 
 
-def shoot(stack: Stack, photos: list[Photo], draw: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def shoot(
+    stack: Stack, photos: list[Photo], draw: torch.Generator, behind: bool = True
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Take photos of toys: premultiplied colours (n, 3, SIDE, SIDE) from 0 to 1 as seen, the toys' share of each pixel
-    (n, 1, SIDE, SIDE), and the background (n, 3, SIDE, SIDE) with the toys' shadow; for a place it is grey."""
+    (n, 1, SIDE, SIDE), and the background (n, 3, SIDE, SIDE) with the toys' shadow; None without `behind`."""
     device = stack.arrays["centre"].device
     toys = posed(
         stack[torch.tensor([p.toy for p in photos], device=device)], _column([p.turned for p in photos], device)
@@ -112,6 +114,8 @@ def shoot(stack: Stack, photos: list[Photo], draw: torch.Generator) -> tuple[tor
     shot = take(toys, view, light, side, grain)
     share = _image(shot.hit[..., None].float(), side)
     colour = _develop(_image(shot.colour, side)) * share
+    if not behind:
+        return _downsampled(colour), _downsampled(share), None
     background = _develop(_backgrounds(photos, shot, light, side, draw))
     return _downsampled(colour), _downsampled(share), _downsampled(background)
 
@@ -237,13 +241,23 @@ def in_places(
     stack: Stack, photos: list[Photo], places: torch.Tensor, night: torch.Tensor, draw: torch.Generator
 ) -> torch.Tensor:
     """Toys in painted places: bytes (n, 3, SIDE, SIDE). `places`: bytes (n, 3, SIDE, SIDE); `night` (n,)."""
-    colour, share, _ = shoot(stack, photos, draw)
-    device = colour.device
-    n = len(photos)
+    colour, share, _ = shoot(stack, photos, draw, behind=False)
+    jumping = torch.tensor([p.action == "jumping" for p in photos], device=colour.device)
+    return put_down(colour, share, jumping, places, night, draw)
+
+
+def put_down(
+    colour: torch.Tensor,
+    share: torch.Tensor,
+    jumping: torch.Tensor,
+    places: torch.Tensor,
+    night: torch.Tensor,
+    draw: torch.Generator,
+) -> torch.Tensor:
+    """What `shoot` made of toys, standing in painted places or jumping (n,) there, as `in_places` gives it."""
+    device, n = colour.device, len(colour)
     ground = 119 + 6 * torch.rand(n, generator=draw, device=device)
-    lift = torch.tensor([p.action == "jumping" for p in photos], device=device) * (
-        15 + 5 * torch.rand(n, generator=draw, device=device)
-    )
+    lift = jumping * (15 + 5 * torch.rand(n, generator=draw, device=device))
     shift, shadow = standing(share, ground)
     shadow = moved(shadow, shift)
     colour, share = moved(colour, shift - lift), moved(share, shift - lift)

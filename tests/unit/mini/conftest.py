@@ -1,5 +1,6 @@
 """Parts drawn here, so that the world can be painted without fetching anything."""
 
+import json
 import re
 import unicodedata
 import zlib
@@ -24,3 +25,17 @@ def emoji(tmp_path_factory) -> parts.Parts:
         ImageDraw.Draw(picture).ellipse(box, fill=(number % 256, number // 256 % 256, number // 65536 % 256, 255))
         picture.save(folder / f"{ord(unicodedata.lookup(name)):04x}.webp", lossless=True)
     return parts.Parts(folder)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory) -> Path:
+    """Files of CLIP's tokenizer with a vocabulary of single letters and a few words."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    letters = [chr(code) for code in range(33, 127)]
+    words = ("a</w>", "blue</w>", "plush</w>", "forest</w>", "in</w>", ",</w>")
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *words]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    vocabulary |= {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    return folder

@@ -1,6 +1,5 @@
 """Training on a few pictures: the loss falls, and a course that was cut off goes on to the same weights."""
 
-import json
 import signal
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from storybooth.development.mini import export, pictures, train_unet, train_vae
 from storybooth.development.mini.course import Course, generator, learning_rate, mean_weights
 from storybooth.development.mini.text import LENGTH, WIDTH, Tokenizer
 from storybooth.development.mini.world import RESOLUTION
-
-WORDS = ("a</w>", "blue</w>", "plush</w>", "forest</w>", "in</w>", ",</w>")
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +121,8 @@ def test_normalising_moves_latents_and_changes_no_picture(vae):
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory) -> Tokenizer:
-    """CLIP's tokenizer with a vocabulary of single letters and a few words."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    letters = [chr(code) for code in range(33, 127)]
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *WORDS]
-    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    vocabulary |= {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
-    return Tokenizer(folder)
+def tokenizer(tokenizer_folder) -> Tokenizer:
+    return Tokenizer(tokenizer_folder)
 
 
 def test_captions_are_padded_as_each_encoder_expects(tokenizer):
@@ -152,6 +141,37 @@ def samples(tokenizer, tmp_path_factory) -> train_unet.Samples:
     file = tmp_path_factory.mktemp("latents") / "latents.safetensors"
     save_file({"latents": latents, "mean": torch.zeros(4), "std": torch.ones(4), **columns}, file)
     return train_unet.Samples(file, tokenizer)
+
+
+def test_kinds_of_pictures_come_as_often_however_few_they_are(tokenizer, emoji, tmp_path):
+    latents = torch.arange(10.0).view(10, 1, 1, 1).expand(10, 4, 2, 2).half()
+    columns = {name: ids.int() for name, ids in tokenizer(["a b"] * 10).items()}
+    kinds = torch.tensor([0] * 8 + [1] * 2, dtype=torch.uint8)
+    file = tmp_path / "latents.safetensors"
+    save_file(
+        {"latents": latents.contiguous(), "mean": torch.zeros(4), "std": torch.ones(4), "kinds": kinds, **columns}, file
+    )
+    drawn = train_unet.Samples(file, tokenizer).batch(4000, generator(3, 0))[0][:, 0, 0, 0]
+    assert drawn.unique().tolist() == list(range(10))
+    assert 0.45 < (drawn >= 8).float().mean() < 0.55
+
+    for kind, count in (("world", 8), ("things", 2)):
+        list(pictures.paint_shards(tmp_path, kind, 1, count, emoji, shard=2))
+    assert len(train_vae.Pictures(tmp_path, ("world", "things"))) == 10
+    assert len(train_vae.Pictures(tmp_path, ("world", "things"), balanced=True)) == 16
+    assert len(train_vae.Pictures(tmp_path, ("world", "toys"), balanced=True)) == 8
+
+
+def test_an_exported_autoencoder_gets_small_latents_back(vae):
+    pixels = torch.rand(1, 3, 32, 32, generator=generator(0, 0)) * 2 - 1
+    mean, std = torch.zeros(4), torch.ones(4)
+    exported = export.normalised(vae.state_dict(), mean, std)
+    with torch.no_grad():
+        before = vae.encode(pixels).latent_dist
+        vae.load_state_dict(train_vae.with_small_latents(exported))
+        after = vae.encode(pixels).latent_dist
+        torch.testing.assert_close(after.mean, before.mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(after.std, before.std, rtol=1e-4, atol=1e-5)
 
 
 def test_a_tenth_of_all_captions_is_left_out(samples):
