@@ -14,7 +14,10 @@ from .settings import Settings
 
 
 class NoiseLoss:
-    """‖ε − ε_θ(z_t, t, c)‖² on SDXL's own noise schedule, the mean over one micro-batch, in fp32."""
+    """‖ε − ε_θ(z_t, t, c)‖² on SDXL's own noise schedule, the mean over one micro-batch, in fp32.
+
+    Where examples have weights (see `masks`), each latent pixel counts by its own.
+    """
 
     def __init__(self, unet: UNet2DConditionModel, settings: Settings, device: torch.device) -> None:
         self._unet = unet
@@ -45,6 +48,8 @@ class NoiseLoss:
         conditions = {"text_embeds": pooled, "time_ids": self._stack([e.time_ids for e in examples])}
         predicted = self._unet(noisy.to(dtype), t, encoder_hidden_states=text, added_cond_kwargs=conditions).sample
         squared = (predicted.float() - noise).square()
+        if examples[0].weights is not None:
+            squared = squared * self._stack([e.weights for e in examples])[:, None]
         if not options.min_snr_gamma:
             return squared.mean()
         return (squared.mean(dim=(1, 2, 3)) * self._min_snr_weight(t)).mean()

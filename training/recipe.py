@@ -23,8 +23,11 @@ def make_recipe(
 
     Raises ValueError naming `continue_from` if that file cannot be read.
     """
+    told = settings.recipe()
+    if not photos.masks:  # then it means nothing
+        told.pop("background_weight", None)
     return {
-        **settings.recipe(),
+        **told,
         **models,
         "images": fingerprint(photos.images, samples=None),
         "captions": fingerprint(photos.captions),
@@ -33,6 +36,7 @@ def make_recipe(
             if photos.class_images
             else {}
         ),
+        **({"masks": fingerprint(photos.masks, samples=None)} if photos.masks else {}),
         **({"continue_from": _of_file(continue_from)} if continue_from else {}),
     }
 

@@ -15,6 +15,7 @@ from ...fingerprint import fingerprint
 from ...texts import check_text
 from ...training.examples import Example, Examples, Photos, Posterior
 from ...training.examples import encode_photos as examples_of
+from ...training.masks import subject_masks
 from ...training.photo_folder import require_captions
 from ...training.settings import Precision, Settings
 from ...training.timesteps import noise_levels
@@ -92,13 +93,18 @@ def weights_fingerprint(patcher: ModelPatcher, prefix: str = "", *options: Any) 
 
 
 def photos_of(
-    images: Sequence[torch.Tensor], captions: Sequence[str] | None, instance_prompt: str, options: TrainingOptions
+    images: Sequence[torch.Tensor],
+    captions: Sequence[str] | None,
+    masks: Sequence[torch.Tensor] | None,
+    instance_prompt: str,
+    options: TrainingOptions,
 ) -> Photos:
     """What the sockets bring to learn from. Raises ValueError naming the input that does not fit."""
     singles = _single_images(images, "images")
     texts = _captions_for(len(singles), captions, instance_prompt)
     of_class = _single_images(options.class_images, "class_images") if options.class_images else []
-    return Photos(singles, texts, of_class, options.class_prompt)
+    of_subject = [] if masks is None else subject_masks(_single_masks(masks), singles)
+    return Photos(singles, texts, of_class, options.class_prompt, of_subject)
 
 
 def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
@@ -110,6 +116,18 @@ def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tens
                 f"{name}: got one with {image.shape[-1]} channels, expected RGB with 3. Leave the alpha channel out."
             )
     return [single for batch in images for single in batch]
+
+
+def _single_masks(masks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Split a list of MASK batches into single masks (height, width). Raises ValueError naming `masks`."""
+    for mask in masks:
+        require_kind("masks", mask, torch.Tensor, "Load Subject Images")
+        if mask.dim() not in (2, 3):
+            raise ValueError(
+                f"masks: got one of shape {tuple(mask.shape)}, expected a MASK: a number for each pixel, without "
+                "colours. Put Convert Image to Mask in between."
+            )
+    return [single for batch in masks for single in (batch if batch.dim() == 3 else batch[None])]
 
 
 def _captions_for(count: int, captions: Sequence[str] | None, instance_prompt: str) -> list[str]:
@@ -163,7 +181,8 @@ def _normal(example: Example) -> Example:
     """A copy on normal tensors: nodes run in inference mode, whose tensors autograd refuses."""
     values = dict(vars(example))
     mirror = values.pop("mirror")
-    return Example(**{name: tensor.clone() for name, tensor in values.items()}, mirror=mirror and _normal(mirror))
+    copies = {name: tensor if tensor is None else tensor.clone() for name, tensor in values.items()}
+    return Example(**copies, mirror=mirror and _normal(mirror))
 
 
 def encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:
