@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ...consistency import bank_file
 from ...consistency.bank import IdentityBank
 from ...files import file_name, file_state, prepare_folder
-from ..canvas import show_text
+from ..canvas import show_text, until_cancelled
 from ..checks import require_kind
 from ..folders import IDENTITY_BANKS, path_for
 from ..sockets import IdentityBankSocket
@@ -52,7 +52,7 @@ class SaveIdentityBank(io.ComfyNode):
         path = path_for(IDENTITY_BANKS, file_name(name, "name"))
         if not path.exists():
             prepare_folder(path.parent)
-            bank_file.save(bank, path)
+            bank_file.save(bank, path, until_cancelled)
             text = f"Saved {path}"
         elif _holds(path, bank):
             text = f"Saved before: {path}"

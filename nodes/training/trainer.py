@@ -15,7 +15,7 @@ from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings
-from ..canvas import SHOWN_WHEN_CACHED, show_text
+from ..canvas import SHOWN_WHEN_CACHED, show_text, until_cancelled
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
 from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
@@ -235,7 +235,8 @@ class LoraTrainer(io.ComfyNode):
         else:
             _saved[lora_name] = files.path, file_state(files.path)
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
-        report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos.images])
+        sizes = [target_size(photo, settings) for photo in photos.images]
+        report = draw_report(settings, trained.losses, sizes, until_cancelled)
         return io.NodeOutput(
             patched,
             trained.tensors,
