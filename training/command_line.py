@@ -88,7 +88,8 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     encoders = Encoders(*checkpoint.text_encoders(_path(job.tokenizer)), vae)
     clip = [*_weights(encoders.clip_l), *_weights(encoders.clip_g)]
     models = {"model": fingerprint(_weights(unet)), "clip": fingerprint(clip), "vae": fingerprint(_weights(vae))}
-    recipe = make_recipe(settings, models, photos, start)
+    prediction = checkpoint.prediction
+    recipe = make_recipe(settings, {**models, **prediction.recipe()}, photos, start)
     files = RunFiles(_path(job.loras) / name, _path(job.states), recipe)
     if files.find_finished() is not None:
         logging.info("This very run is finished; nothing is trained again.")
@@ -104,7 +105,7 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
         logging.info("Training on %d processes.", state.num_processes)
     unet.to(device)
     processes = Processes(state.process_index, state.num_processes, lambda tensor: reduce(tensor, "sum"))
-    trainer = make_trainer(unet, examples, settings, device, job.gradient_checkpointing, start, processes)
+    trainer = make_trainer(unet, examples, settings, device, job.gradient_checkpointing, start, processes, prediction)
     with tqdm(total=settings.steps, desc="Training LoRA", disable=quiet) as bar:
 
         def show(step: int, loss: float, trouble: str) -> None:

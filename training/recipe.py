@@ -19,7 +19,7 @@ def make_recipe(
     photos: Photos,
     continue_from: Path | None = None,
 ) -> Recipe:
-    """The recipe of a run. `models`: fingerprints of model, clip and vae.
+    """The recipe of a run. `models`: fingerprints of model, clip and vae, and what the model predicts.
 
     Raises ValueError naming `continue_from` if that file cannot be read.
     """

@@ -201,7 +201,7 @@ class LoraTrainer(io.ComfyNode):
         require_sdxl(model)
         require_kind("clip", clip, comfy.sd.CLIP, "Load Checkpoint")
         require_sdxl_vae(vae)
-        inputs.require_epsilon(model)
+        prediction = inputs.trained_prediction(model)
         require_plain_weights(model)
         require_readable_weights(model)
         require_option("precision", precision, PRECISIONS)
@@ -214,7 +214,8 @@ class LoraTrainer(io.ComfyNode):
         photos = inputs.photos_of(images, captions, masks, instance_prompt, extra)
 
         start = Path(extra.continue_from) if extra.continue_from else None
-        recipe = make_recipe(settings, inputs.fingerprints(model, clip, vae), photos, start)
+        models = {**inputs.fingerprints(model, clip, vae), **prediction.recipe()}
+        recipe = make_recipe(settings, models, photos, start)
         path = path_for("loras", name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
@@ -224,7 +225,7 @@ class LoraTrainer(io.ComfyNode):
         view = TrainingView(node_id, lora_name, settings.steps, device)
         trained = files.find_finished()
         if trained is None:
-            how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt
+            how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt, prediction
             trained = learn(model, clip, vae, photos, settings, files, view, *how)
             show_text(f"Saved {files.path}", node_id)
         else:

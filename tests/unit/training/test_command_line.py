@@ -249,8 +249,12 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
     with pytest.raises(ValueError, match=r"model: other.safetensors lacks model.diffusion_model.*sd_xl_base"):
         train("--model", "other.safetensors")
     scheduler = Path("sdxl/scheduler/scheduler_config.json")
-    scheduler.write_text(scheduler.read_text().replace('"epsilon"', '"v_prediction"'))
-    with pytest.raises(ValueError, match="model: got one of prediction type v_prediction, expected epsilon"):
+    whole = scheduler.read_text()
+    scheduler.write_text(whole.replace('"epsilon"', '"sample"'))
+    with pytest.raises(ValueError, match="model: got one of prediction type sample, expected epsilon"):
+        train()
+    scheduler.write_text(whole.replace('"rescale_betas_zero_snr": false', '"rescale_betas_zero_snr": true'))
+    with pytest.raises(ValueError, match="model: got one of prediction type epsilon with zero terminal SNR"):
         train()
     for broken in (b"{", b"[]", b"\xff\xfe{"):
         scheduler.write_bytes(broken)
