@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from storybooth.photo_files import look_into
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.training.batches import generator
 from storybooth.training.examples import Photos, encode_image, encode_photos
@@ -264,3 +265,7 @@ def test_a_mask_file_that_cannot_be_used_is_named(folder, make, says):
     make(folder / "B.Mask.PNG")
     with pytest.raises(ValueError, match=says):
         read_subject(folder, "")
+
+
+def test_masks_go_where_their_photos_go(folder):
+    assert [file.name for file in look_into(folder).files] == ["B.Mask.PNG", "a.png", "b.jpg", "c.png"]
