@@ -1,4 +1,4 @@
-"""Which files of a folder are photos, which are their captions, and which are left out and why.
+"""Which files of a folder are photos, which are their captions and masks, and which are left out and why.
 
 Load Subject Images, the command line, the demo and queue_story.py all read a folder by this. Needs nothing but Python.
 """
@@ -16,6 +16,9 @@ HEIC = frozenset({".heic", ".heif", ".hif"})
 """What iPhones take; read where the package pillow-heif is installed."""
 
 CAPTIONS = (".txt", ".caption")
+MASK = ".mask.png"
+"""How a subject mask is named after its photo: 00.mask.png or 00.jpg.mask.png. It is never a photo."""
+
 _OF_NO_ONE = frozenset({"thumbs.db", "desktop.ini"})
 _PLACES = frozenset({"__macosx"})
 """Folders that programs leave behind, in lower case: copies of photos in them are nobody's choice."""
@@ -27,18 +30,21 @@ class PhotoFolder:
 
     `photos`: sorted by name. `texts`: the text files of a photo that may hold its caption, by the photo's name; the
     first that is not empty counts. `metadata`: metadata.jsonl, if it is there. `left_out`: file name to the reason.
+    `masks`: the mask of a photo, by the photo's name, where it has one.
     """
 
     photos: tuple[Path, ...]
     texts: Mapping[str, tuple[Path, ...]]
     metadata: Path | None
     left_out: Mapping[str, str]
+    masks: Mapping[str, Path]
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files that count, sorted: what has to go where the photos go."""
         texts = {text for some in self.texts.values() for text in some}
-        return tuple(sorted({*self.photos, *texts, *([self.metadata] if self.metadata else [])}))
+        table = [self.metadata] if self.metadata else []
+        return tuple(sorted({*self.photos, *texts, *self.masks.values(), *table}))
 
 
 def why_left_out(left_out: Mapping[str, str]) -> str:
@@ -62,38 +68,55 @@ def look_into(folder: Path, readable: Collection[str] | None = None) -> PhotoFol
     """
     readable = suffixes() if readable is None else readable
     files = sorted(file for file in folder.iterdir() if file.is_file() and not _is_nobodys(file.name))
-    photos = tuple(file for file in files if file.suffix.lower() in readable)
+    photos = tuple(file for file in files if file.suffix.lower() in readable and not is_mask(file.name))
     named: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
         named[key(photo.name)].add(photo.name)
         named[key(photo.stem)].add(photo.name)
     tables = sorted((file for file in files if key(file.name) == METADATA), key=lambda file: file.name != METADATA)
     texts: dict[str, list[Path]] = defaultdict(list)
+    masks: dict[str, list[Path]] = defaultdict(list)
     left_out: dict[str, str] = {}
+
+    def belongs(file: Path, stem: str, to: dict[str, list[Path]]) -> None:
+        """Put `file` down for the photos that are called `stem`."""
+        names = named.get(key(stem), set())
+        exact = {name for name in names if stem in (name, Path(name).stem)}
+        for name in exact or names:
+            to[name].append(file)
+        if not names:
+            left_out[file.name] = "no photo has this name"
+
     for file in files:
         suffix = file.suffix.lower()
-        if file in tables[:1] or suffix in readable:
+        if is_mask(file.name):
+            belongs(file, file.name[: -len(MASK)], masks)
+        elif file in tables[:1] or suffix in readable:
             continue
-        if suffix in HEIC:
+        elif suffix in HEIC:
             left_out[file.name] = "HEIC needs the package pillow-heif in ComfyUI's Python; or save it as JPEG"
         elif suffix in CAPTIONS:
-            names = named.get(key(file.stem), set())
-            exact = {name for name in names if file.stem in (name, Path(name).stem)}
-            for name in exact or names:
-                texts[name].append(file)
-            if not names:
-                left_out[file.name] = "no photo has this name"
+            belongs(file, file.stem, texts)
         elif suffix in (".csv", ".json", ".jsonl"):
             left_out[file.name] = f"captions of many photos are read from {METADATA} only"
         else:
             left_out[file.name] = "it is neither a photo nor a caption"
     ordered = {name: tuple(sorted(some, key=lambda text: _rank(text, name))) for name, some in texts.items()}
-    return PhotoFolder(photos, ordered, tables[0] if tables else None, left_out)
+    # The longest name is the nearest: 00.jpg.mask.png says more than 00.mask.png.
+    nearest = {name: max(some, key=lambda mask: (len(mask.name), mask.name)) for name, some in masks.items()}
+    unused = {mask.name for some in masks.values() for mask in some} - {mask.name for mask in nearest.values()}
+    left_out |= dict.fromkeys(sorted(unused), "its photo has another mask")
+    return PhotoFolder(photos, ordered, tables[0] if tables else None, left_out, nearest)
 
 
 def key(name: str) -> str:
     """`name` so that two that read alike are equal: macOS stores accents apart, Windows knows no case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_mask(name: str) -> bool:
+    """Whether a file of this name is a subject mask and no photo."""
+    return name.lower().endswith(MASK)
 
 
 def is_passed_over(folder: str) -> bool:

@@ -4,12 +4,13 @@ What goes in:
 
 - `settings`: all that a run can be told, and its defaults; `timesteps`: how often each noise level is trained.
 - `photo_folder`: a folder of photos and captions; `colours`: whatever they are in, as sRGB; `images`: photos
-  opened, resized and cropped; `examples`: the same, encoded.
+  opened, resized and cropped; `masks`: where the subject is on them; `examples`: the same, encoded.
 
 The run:
 
 - `run`: puts a trainer together, trains, saves; `trainer`: one optimizer step after another; `precision`: in what.
-- `batches`: which photos a step looks at; `loss`: how far off the predicted noise is; `optimizers`: AdamW and others.
+- `batches`: which photos a step looks at; `loss`: how far off the answer is; `prediction`: of what, noise or v;
+  `optimizers`: AdamW and others.
 - `unet`: SDXL's UNet on weights that lie in memory; `lora`: the LoRA on it; `lora_layer`: one layer of that.
 - `starting_lora`: going on from a LoRA that exists; `resume`: from where the same run was stopped.
 

@@ -23,6 +23,7 @@ class Job:
     vae: str = ""
     tokenizer: str = ""
     instance_prompt: str = "a blue sks plush"
+    masks: bool = False
     class_images: str = ""
     class_prompt: str = "a plush"
     continue_from: str = ""
@@ -40,6 +41,7 @@ _HELP = {
     "vae": "Another VAE than the model's own: a file or a folder.",
     "tokenizer": "Folder of CLIP's tokenizer where the model has none and no ComfyUI is near.",
     "instance_prompt": "Caption of photos that have none: a rare word and what it is.",
+    "masks": "Learn the character, hardly what lies around it, by NAME.mask.png beside a photo or its alpha channel.",
     "class_images": "Folder of pictures of other subjects of the kind, so that only this one is learned.",
     "class_prompt": "Caption of all class images.",
     "continue_from": "LoRA file to go on from.",

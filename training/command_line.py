@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
+from PIL import Image
 from tqdm import tqdm
 
 from ..files import file_name
@@ -18,6 +19,7 @@ from ..fingerprint import fingerprint
 from ..pixels import to_tensor
 from .arguments import Job, read_job, settings_of
 from .examples import Photos
+from .masks import subject_masks
 from .photo_folder import read_subject, require_captions
 from .precision import DTYPES, automatic_precision
 from .recipe import make_recipe, name_of
@@ -74,10 +76,10 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     precision = automatic_precision(device) if job.precision == "auto" else job.precision
     settings = settings_of(values, precision)
     name = file_name(job.lora_name, "lora_name")
-    images, captions = _photos("images", job.images, job.instance_prompt)
+    images, captions, masks = _photos("images", job.images, job.instance_prompt)
     require_captions(captions)
-    class_images, _ = _photos("class_images", job.class_images, job.class_prompt) if job.class_images else ([], [])
-    photos = Photos(images, captions, class_images, job.class_prompt)
+    class_images = _photos("class_images", job.class_images, job.class_prompt)[0] if job.class_images else []
+    photos = Photos(images, captions, class_images, job.class_prompt, _masks(job, images, masks) if job.masks else ())
     start = _path(job.continue_from)
 
     checkpoint = open_checkpoint(_path(job.model))
@@ -86,7 +88,8 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     encoders = Encoders(*checkpoint.text_encoders(_path(job.tokenizer)), vae)
     clip = [*_weights(encoders.clip_l), *_weights(encoders.clip_g)]
     models = {"model": fingerprint(_weights(unet)), "clip": fingerprint(clip), "vae": fingerprint(_weights(vae))}
-    recipe = make_recipe(settings, models, photos, start)
+    prediction = checkpoint.prediction
+    recipe = make_recipe(settings, {**models, **prediction.recipe()}, photos, start)
     name = file_name(name_of(job.lora_name, recipe), "lora_name")
     files = RunFiles(_path(job.loras) / name, _path(job.states), recipe)
     if files.find_finished() is not None:
@@ -103,7 +106,7 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
         logging.info("Training on %d processes.", state.num_processes)
     unet.to(device)
     processes = Processes(state.process_index, state.num_processes, lambda tensor: reduce(tensor, "sum"))
-    trainer = make_trainer(unet, examples, settings, device, job.gradient_checkpointing, start, processes)
+    trainer = make_trainer(unet, examples, settings, device, job.gradient_checkpointing, start, processes, prediction)
     with tqdm(total=settings.steps, desc="Training LoRA", disable=quiet) as bar:
 
         def show(step: int, loss: float, trouble: str) -> None:
@@ -121,15 +124,29 @@ def _path(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def _photos(name: str, folder: str, caption: str) -> tuple[list[torch.Tensor], list[str]]:
-    """The photos of a folder as the node gets them, and their captions. Raises ValueError naming the setting `name`."""
+def _photos(name: str, folder: str, caption: str) -> tuple[list[torch.Tensor], list[str], list[Image.Image | None]]:
+    """The photos of a folder as the node gets them, their captions, and their masks.
+
+    Raises ValueError naming the setting `name`.
+    """
     try:
         subject = read_subject(Path(folder).expanduser(), caption)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{name}: {error}") from error
     if PartialState().is_main_process:
         logging.info("%s: %s", name, subject.told)
-    return [to_tensor(image) for image in subject.photos], subject.captions
+    return [to_tensor(image) for image in subject.photos], subject.captions, subject.masks
+
+
+def _masks(job: Job, images: list[torch.Tensor], masks: list[Image.Image | None]) -> list[torch.Tensor]:
+    """Masks as a run takes them; a photo without one is subject all over. Raises ValueError naming `masks`."""
+    if all(mask is None for mask in masks):
+        raise ValueError(
+            f"masks: no photo in {job.images} has one. Put NAME.mask.png beside NAME.jpg, white where the character "
+            "is, give the photos an alpha channel, or say --no-masks."
+        )
+    whole = [torch.ones(i.shape[:2]) if m is None else to_tensor(m) for i, m in zip(images, masks, strict=True)]
+    return subject_masks(whole, images)
 
 
 def _weights(network: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:

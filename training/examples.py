@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from .images import bucket_for, prepare
+from .masks import latent_weights
 from .settings import Settings
 
 Posterior = tuple[torch.Tensor, torch.Tensor]
@@ -19,7 +20,8 @@ class Example:
 
     `latent_mean` and `latent_std` (4, h, w): the VAE's posterior, times its scaling factor. `text` (tokens, width):
     both text encoders' penultimate states; `pooled` (width,). `time_ids` (6,): SDXL's micro-conditioning in pixels.
-    `mirror`: the same image mirrored, where the horizontal flip is on.
+    `mirror`: the same image mirrored, where the horizontal flip is on. `weights` (h, w): how much each latent pixel
+    counts in the loss, with mean 1; None where all count alike.
     """
 
     latent_mean: torch.Tensor
@@ -28,17 +30,20 @@ class Example:
     pooled: torch.Tensor
     time_ids: torch.Tensor
     mirror: "Example | None" = None
+    weights: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Photos:
     """What a run learns from: `images` of the character with a caption each, and pictures of its class, which share one
-    prompt. All images are (height, width, 3) in [0, 1]."""
+    prompt. All images are (height, width, 3) in [0, 1]. `masks` (height, width), 1 where the character is: one for each
+    of `images`, or none at all."""
 
     images: Sequence[torch.Tensor]
     captions: Sequence[str]
     class_images: Sequence[torch.Tensor] = ()
     class_prompt: str = ""
+    masks: Sequence[torch.Tensor] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError naming `class_prompt` where class images come without words, which would keep nothing."""
@@ -75,9 +80,13 @@ def encode_photos(
     about pixels (3, H, W) in [−1, 1] of the image with that index.
     """
     captioned = photos.captioned()
+    weights: list[torch.Tensor | None] = [None] * len(captioned)
+    for index, mask in enumerate(photos.masks):
+        target = target_size(photos.images[index], settings)
+        weights[index] = latent_weights(mask, target, settings.options.background_weight, index + 1)
     texts = {caption: encode_text(caption) for caption in dict.fromkeys(caption for _, caption in captioned)}
     encoded = [
-        encode_image(image, *texts[caption], settings, partial(posterior, index=index))
+        encode_image(image, *texts[caption], settings, partial(posterior, index=index), weights[index])
         for index, (image, caption) in enumerate(watch(captioned))
     ]
     return Examples(encoded[: len(photos.images)], encoded[len(photos.images) :])
@@ -89,16 +98,18 @@ def encode_image(
     pooled: torch.Tensor,
     settings: Settings,
     posterior: Callable[[torch.Tensor], Posterior],
+    weights: torch.Tensor | None = None,
 ) -> Example:
     """Encode one image (height, width, 3) in [0, 1], as a square or in its bucket; mirrored as well with the flip on.
 
-    `posterior` is asked about pixels (3, H, W) in [−1, 1].
+    `posterior` is asked about pixels (3, H, W) in [−1, 1]. `weights` (h, w) are the example's.
     """
     prepared = prepare(image, target_size(image, settings))
     mirror = None
     if settings.options.flip:
-        mirror = Example(*posterior(prepared.pixels.flip(-1)), text, pooled, prepared.time_ids)
-    return Example(*posterior(prepared.pixels), text, pooled, prepared.time_ids, mirror)
+        of_mirror = None if weights is None else weights.flip(-1)
+        mirror = Example(*posterior(prepared.pixels.flip(-1)), text, pooled, prepared.time_ids, weights=of_mirror)
+    return Example(*posterior(prepared.pixels), text, pooled, prepared.time_ids, mirror, weights)
 
 
 def target_size(image: torch.Tensor, settings: Settings) -> tuple[int, int]:

@@ -29,12 +29,21 @@ class TrainingImage:
 def open_photo(path: Path) -> Image.Image:
     """Open an image file upright (EXIF rotation applied) and in sRGB; transparency is laid on white.
 
+    Raises what `open_with_alpha` does.
+    """
+    return open_with_alpha(path)[0]
+
+
+def open_with_alpha(path: Path) -> tuple[Image.Image, Image.Image | None]:
+    """A photo as `open_photo` opens it, and its alpha channel, upright too (mode L); None where all of it is opaque.
+
     Raises ValueError naming the file if it cannot be read, or is shorter than MIN_SIDE pixels on a side.
     """
     try:
         with _open(path) as file:
             image = ImageOps.exif_transpose(file)
             image.format = file.format
+            alpha = _alpha(image)
             image = to_srgb(image, path.name)
     except Exception as error:  # of damaged files decoders raise almost anything
         raise ValueError(f"{path.name} cannot be read as an image ({error}). Repair it or take it out.") from error
@@ -44,7 +53,14 @@ def open_photo(path: Path) -> Image.Image:
             f"{path.name} is {width}x{height} pixels, too small to learn from: "
             f"expected at least {MIN_SIDE} on each side. Use a larger photo or take it out."
         )
-    return image
+    return image, alpha
+
+
+def _alpha(image: Image.Image) -> Image.Image | None:
+    if image.mode.startswith(("I", "F")) or not image.has_transparency_data:
+        return None
+    alpha = image.convert("RGBA").getchannel("A")
+    return alpha if alpha.getextrema()[0] < 255 else None
 
 
 def _open(path: Path) -> Image.Image:
@@ -70,6 +86,14 @@ def bucket_for(height: int, width: int, resolution: int) -> tuple[int, int]:
     return min(sizes, key=lambda size: abs(math.log(size[1] / size[0]) - math.log(width / height)))
 
 
+def covering(height: int, width: int, target: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Height and width to which an image of this size is resized so that it just covers `target`, and the top and left
+    of what is then cropped from its middle."""
+    scale = max(target[0] / height, target[1] / width)
+    resized_height, resized_width = max(target[0], round(height * scale)), max(target[1], round(width * scale))
+    return resized_height, resized_width, (resized_height - target[0]) // 2, (resized_width - target[1]) // 2
+
+
 def prepare(image: torch.Tensor, target: tuple[int, int]) -> TrainingImage:
     """Bring one image (height, width, 3) in [0, 1] to the `target` height and width.
 
@@ -77,10 +101,8 @@ def prepare(image: torch.Tensor, target: tuple[int, int]) -> TrainingImage:
     size of the micro-conditioning is the size before resizing.
     """
     height, width = image.shape[:2]
-    scale = max(target[0] / height, target[1] / width)
-    resized_height, resized_width = max(target[0], round(height * scale)), max(target[1], round(width * scale))
+    resized_height, resized_width, top, left = covering(height, width, target)
     resized = to_pil(image).resize((resized_width, resized_height), Image.Resampling.LANCZOS)
-    top, left = (resized_height - target[0]) // 2, (resized_width - target[1]) // 2
     cropped = resized.crop((left, top, left + target[1], top + target[0]))
     return TrainingImage(
         pixels=to_tensor(cropped).permute(2, 0, 1) * 2.0 - 1.0,

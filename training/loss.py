@@ -1,4 +1,4 @@
-"""The loss of DreamBooth on SDXL's noise prediction (Ruiz et al. 2023)."""
+"""The loss of DreamBooth (Ruiz et al. 2023) on what SDXL predicts: noise, or v."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,29 @@ from ..text_states import join_states
 from . import timesteps
 from .examples import Example
 from .precision import DTYPES
+from .prediction import EPSILON, Prediction
 from .settings import Settings
 
 
 class NoiseLoss:
-    """‖ε − ε_θ(z_t, t, c)‖² on SDXL's own noise schedule, the mean over one micro-batch, in fp32."""
+    """‖ε − ε_θ(z_t, t, c)‖² on SDXL's own noise schedule, the mean over one micro-batch, in fp32; ‖v − v_θ(z_t, t, c)‖²
+    where the network predicts v, on the levels of its `prediction`.
 
-    def __init__(self, unet: UNet2DConditionModel, settings: Settings, device: torch.device) -> None:
+    Where examples have weights (see `masks`), each latent pixel counts by its own.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        settings: Settings,
+        device: torch.device,
+        prediction: Prediction = EPSILON,
+    ) -> None:
         self._unet = unet
         self._settings = settings
         self._device = device
-        self._schedule = DDPMScheduler(**timesteps.NOISE_SCHEDULE, prediction_type="epsilon")
+        self._prediction = prediction
+        self._schedule: DDPMScheduler = prediction.scheduler(DDPMScheduler)
 
     def __call__(self, examples: Sequence[Example], distribution: str, rng: np.random.Generator) -> torch.Tensor:
         """The loss on examples of one size, with timesteps from `distribution` and everything random from `rng`."""
@@ -37,23 +49,29 @@ class NoiseLoss:
         keep = torch.from_numpy(rng.random(len(examples)) >= options.text_dropout) if options.text_dropout else None
 
         mean, std = self._stack([e.latent_mean for e in examples]), self._stack([e.latent_std for e in examples])
-        noisy = self._schedule.add_noise(mean + std * spread, noise, t)
+        latent = mean + std * spread
+        noisy = self._schedule.add_noise(latent, noise, t)
+        target = noise if self._prediction.kind == "epsilon" else self._schedule.get_velocity(latent, noise, t)
         text = join_states([e.text[None] for e in examples]).to(device, dtype)
         pooled = self._stack([e.pooled for e in examples]).to(dtype)
         if keep is not None:  # SDXL itself was trained with zeros in place of dropped text
             text, pooled = text * keep.to(device)[:, None, None], pooled * keep.to(device)[:, None]
         conditions = {"text_embeds": pooled, "time_ids": self._stack([e.time_ids for e in examples])}
         predicted = self._unet(noisy.to(dtype), t, encoder_hidden_states=text, added_cond_kwargs=conditions).sample
-        squared = (predicted.float() - noise).square()
+        squared = (predicted.float() - target).square()
+        if examples[0].weights is not None:
+            squared = squared * self._stack([e.weights for e in examples])[:, None]
         if not options.min_snr_gamma:
             return squared.mean()
         return (squared.mean(dim=(1, 2, 3)) * self._min_snr_weight(t)).mean()
 
     def _min_snr_weight(self, t: torch.Tensor) -> torch.Tensor:
-        """min(SNR, γ) / SNR: what min-SNR weighting is for noise prediction (Hang et al. 2023, eq. 8)."""
+        """min(SNR, γ) / SNR: what min-SNR weighting is for noise prediction (Hang et al. 2023, eq. 8); for v it is
+        min(SNR, γ) / (SNR + 1), as the error in v is SNR + 1 times that in the picture."""
         alphas = self._schedule.alphas_cumprod.to(t.device)[t]
         snr = alphas / (1 - alphas)
-        return snr.clamp(max=self._settings.options.min_snr_gamma) / snr
+        least = snr.clamp(max=self._settings.options.min_snr_gamma)
+        return least / snr if self._prediction.kind == "epsilon" else least / (snr + 1)
 
     def _gaussian(self, shape: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
         return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(self._device)

@@ -1,4 +1,4 @@
-"""A folder of photos of one subject and the captions that go with them."""
+"""A folder of photos of one subject, and the captions and masks that go with them."""
 
 import json
 import os
@@ -8,16 +8,21 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..photo_files import HEIC, METADATA, PHOTOS, is_passed_over, key, look_into, suffixes, why_left_out
-from .images import open_photo
+from ..photo_files import HEIC, METADATA, PHOTOS, is_mask, is_passed_over, key, look_into, suffixes, why_left_out
+from .images import open_with_alpha
+from .masks import open_mask
 
 
 @dataclass(frozen=True)
 class Subject:
-    """`photos` sorted by file name, `captions` one for each, and what was read and what was not, in a line."""
+    """`photos` sorted by file name, `captions` and `masks` one for each, and what was read and what was not, in a line.
+
+    A mask is of mode L and its photo's size: 255 where the subject is, 0 where not; None where a photo has none.
+    """
 
     photos: list[Image.Image]
     captions: list[str]
+    masks: list[Image.Image | None]
     told: str
 
 
@@ -30,7 +35,7 @@ def image_folders(root: Path) -> list[str]:
     folders = []
     for folder, within, files in os.walk(root):
         within[:] = [name for name in within if not is_passed_over(name)]
-        if any(Path(file).suffix.lower() in PHOTOS | HEIC and file[0] != "." for file in files):
+        if any(Path(file).suffix.lower() in PHOTOS | HEIC and file[0] != "." and not is_mask(file) for file in files):
             folders.append(Path(folder))
     return sorted(folder.relative_to(root).as_posix() for folder in folders if folder != root)
 
@@ -38,13 +43,15 @@ def image_folders(root: Path) -> list[str]:
 def read_subject(
     folder: Path, default_caption: str, watch: Callable[[Sequence[Path]], Iterable[Path]] = iter
 ) -> Subject:
-    """All photos of `folder` with their captions, sorted by file name.
+    """All photos of `folder` with their captions and masks, sorted by file name.
 
     An image's caption is its line in metadata.jsonl (`file_name`, `text`), else the text file of its name (00.txt,
-    00.jpg.txt or 00.caption), else `default_caption`. `watch` passes on the image files, one after another.
+    00.jpg.txt or 00.caption), else `default_caption`. Its mask is the file 00.mask.png (or 00.jpg.mask.png), else
+    its alpha channel. `watch` passes on the image files, one after another.
 
     Raises FileNotFoundError for a missing folder or a file that metadata.jsonl names in vain, ValueError for an
-    empty folder, a bad line of metadata.jsonl, a caption file that is not UTF-8 or an image that cannot be used.
+    empty folder, a bad line of metadata.jsonl, a caption file that is not UTF-8, or an image or a mask that cannot be
+    used.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder.name!r}. Choose another one, or put it back and reload.")
@@ -65,11 +72,19 @@ def read_subject(
         unused.update(text.name for text in others)
         captions.append(caption)
     left_out = {**found.left_out, **dict.fromkeys(sorted(unused - used), "its photo has another caption")}
-    own = sum(map(bool, captions))
+    photos, masks = [], []
+    for path in watch(found.photos):
+        photo, alpha = open_with_alpha(path)
+        file = found.masks.get(path.name)
+        photos.append(photo)
+        masks.append(open_mask(file, photo.size) if file else alpha)
+    own, masked = sum(map(bool, captions)), sum(mask is not None for mask in masks)
     told = f"Photos: {len(captions)}, with captions of their own: {own}"
+    told += f", with masks: {masked}" if masked else ""
     return Subject(
-        photos=[open_photo(photo) for photo in watch(found.photos)],
+        photos=photos,
         captions=[caption or default_caption for caption in captions],
+        masks=masks,
         told=f"{told}. {why_left_out(left_out)}".strip(),
     )
 

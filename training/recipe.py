@@ -21,12 +21,15 @@ def make_recipe(
     photos: Photos,
     continue_from: Path | None = None,
 ) -> Recipe:
-    """The recipe of a run. `models`: fingerprints of model, clip and vae.
+    """The recipe of a run. `models`: fingerprints of model, clip and vae, and what the model predicts.
 
     Raises ValueError naming `continue_from` if that file cannot be read.
     """
+    told = settings.recipe()
+    if not photos.masks:  # then it means nothing
+        told.pop("background_weight", None)
     return {
-        **settings.recipe(),
+        **told,
         **models,
         "images": fingerprint(photos.images, samples=None),
         "captions": fingerprint(photos.captions),
@@ -35,6 +38,7 @@ def make_recipe(
             if photos.class_images
             else {}
         ),
+        **({"masks": fingerprint(photos.masks, samples=None)} if photos.masks else {}),
         **({"continue_from": _of_file(continue_from)} if continue_from else {}),
     }
 

@@ -9,6 +9,7 @@ from diffusers import UNet2DConditionModel
 
 from .examples import Examples
 from .lora import add_lora, lora_state_dict
+from .prediction import EPSILON, Prediction
 from .resume import restore, trainer_state
 from .run_files import RunFiles, TrainedLora
 from .settings import Settings
@@ -24,14 +25,17 @@ def make_trainer(
     gradient_checkpointing: bool = False,
     start: Path | None = None,
     processes: Processes | None = None,
+    prediction: Prediction = EPSILON,
 ) -> Trainer:
-    """A trainer on a frozen UNet, to which this adds adapters: new ones, or those of the LoRA in `start`."""
+    """A trainer on a frozen UNet, to which this adds adapters: new ones, or those of the LoRA in `start`. `prediction`:
+    what the UNet answers.
+    """
     if gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     add_lora(unet, settings)
     if start:
         continue_from(unet, start, settings)
-    return Trainer(unet, examples.own, settings, device, examples.of_class, processes)
+    return Trainer(unet, examples.own, settings, device, examples.of_class, processes, prediction)
 
 
 OnStep = Callable[[int, float, str], bool | None]

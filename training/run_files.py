@@ -168,6 +168,8 @@ class RunFiles:
             _STEP: str(len(losses)),
             _LOSSES: json.dumps(losses),
         }
+        if "prediction" in self.recipe:
+            metadata["modelspec.prediction_type"] = "v"
         save_tensors(path, tensors, metadata, new)
 
     def _remove_unfinished(self, until: int) -> None:

@@ -11,8 +11,8 @@ from .batches import SAMPLE, generator
 from .examples import Example
 from .images import prepare
 from .precision import DTYPES
+from .prediction import EPSILON, Prediction
 from .settings import Settings
-from .timesteps import NOISE_SCHEDULE
 
 STEPS = 20
 GUIDANCE = 5.0
@@ -29,16 +29,21 @@ def draw_sample(
     settings: Settings,
     device: torch.device,
     on_step: Callable[[], bool],
+    prediction: Prediction = EPSILON,
 ) -> torch.Tensor | None:
     """Draw a latent (4, h, w) on the CPU from text states (tokens, width) and `pooled` (width,), at the resolution of
-    the training. `on_step` is called after each step and returns True to give up: there is no latent then.
+    the training; `prediction` is what the UNet answers. `on_step` is called after each step and returns True to give
+    up: there is no latent then.
 
     One picture passes through the UNet at a time and no gradients are kept, so this fits where a training step does. It
     draws from a stream of its own and changes nothing that training remembers; every sample of a run starts from the
     same noise, so that they can be compared. The negative prompt is zeros, as in SDXL's own pipeline for none.
     """
     dtype, size = DTYPES[settings.precision], settings.resolution
-    schedule = DDIMScheduler(**NOISE_SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    # From pure noise, which with zero terminal SNR the last level alone is.
+    spacing = "trailing" if prediction.zero_terminal_snr else "leading"
+    how = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": spacing}
+    schedule: DDIMScheduler = prediction.scheduler(DDIMScheduler, **how)
     schedule.set_timesteps(STEPS, device)
     noise = generator(settings, SAMPLE).standard_normal((1, 4, size // 8, size // 8), "float32")
     latent = torch.from_numpy(noise).to(device)
@@ -53,8 +58,8 @@ def draw_sample(
 
     for t in schedule.timesteps:
         without = predict(*negative, t)
-        noise = without + GUIDANCE * (predict(*positive, t) - without)
-        latent = schedule.step(noise, t, latent).prev_sample
+        answer = without + GUIDANCE * (predict(*positive, t) - without)
+        latent = schedule.step(answer, t, latent).prev_sample
         if on_step():
             return None
     return latent[0].cpu()

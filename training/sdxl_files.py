@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import safetensors
 import safetensors.torch
@@ -17,6 +17,7 @@ from diffusers.loaders.single_file_utils import (
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from . import sdxl_shapes
+from .prediction import EPSILON, Prediction, PredictionType
 from .unet import build_unet, diffusers_config
 
 Weights = dict[str, torch.Tensor]
@@ -33,9 +34,10 @@ class CheckpointFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._weights = _load(path, "model")
-        kinds = {"v_pred": "v_prediction", "edm_mean": "EDM", "edm_vpred.sigma_max": "EDM"}
-        kinds |= {"ztsnr": "zero terminal SNR"}
-        _require_epsilon(next((kind for name, kind in kinds.items() if name in self._weights), "epsilon"))
+        # Under these names, as ComfyUI knows them.
+        kinds = {"edm_mean": "EDM", "edm_vpred.sigma_max": "EDM", "v_pred": "v_prediction"}
+        kind = next((kind for name, kind in kinds.items() if name in self._weights), "epsilon")
+        self.prediction = _prediction(kind, "ztsnr" in self._weights)
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
         """The frozen UNet; on the file's own memory where `dtype` is the file's."""
@@ -70,6 +72,7 @@ class DiffusersFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.prediction = EPSILON
         scheduler = path / "scheduler" / "scheduler_config.json"
         if scheduler.is_file():
             try:
@@ -78,7 +81,7 @@ class DiffusersFolder:
                 prediction = told.get("prediction_type", "epsilon")
             except (ValueError, AttributeError) as error:
                 raise ValueError(f"model: {scheduler} cannot be read as JSON ({error}). Download it anew.") from error
-            _require_epsilon("zero terminal SNR" if zero_terminal else prediction)
+            self.prediction = _prediction(prediction, bool(zero_terminal))
 
     def unet(self, dtype: torch.dtype) -> UNet2DConditionModel:
         """The frozen UNet."""
@@ -179,9 +182,13 @@ def _comfyuis_tokenizer() -> Path:
     return tokenizer
 
 
-def _require_epsilon(kind: str) -> None:
-    if kind != "epsilon":
-        raise ValueError(
-            f"model: got one of prediction type {kind}, expected epsilon (noise). Use an SDXL checkpoint that predicts "
-            "noise, such as sd_xl_base_1.0."
-        )
+def _prediction(kind: str, zero_terminal_snr: bool) -> Prediction:
+    try:
+        if kind in get_args(PredictionType):
+            return Prediction(kind, zero_terminal_snr)
+    except ValueError:
+        kind = "epsilon with zero terminal SNR"
+    raise ValueError(
+        f"model: got one of prediction type {kind}, expected epsilon (noise) or v_prediction. Use an SDXL checkpoint "
+        "that predicts noise, such as sd_xl_base_1.0, or v."
+    )

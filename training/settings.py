@@ -108,12 +108,22 @@ class Options(_Checked):
         maximum=10.0,
         step=0.05,
     )
+    background_weight: float = setting(
+        0.1,
+        "background weight",
+        "Where masks are wired: how much what lies around the character counts beside it. 0 learns the character "
+        "alone, and its edges less cleanly; 1 learns all of the photo, as without masks.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
 
     def __post_init__(self) -> None:
         for name in ("alpha", "min_snr_gamma", "noise_offset", "prior_weight"):
             self._require(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._require("warmup_steps", self.warmup_steps >= 0, "0 or more")
         self._require("text_dropout", 0 <= self.text_dropout < 1, "0 or more and less than 1")
+        self._require("background_weight", 0 <= self.background_weight <= 1, "0 to 1")
         self._require_option("optimizer")
         self._require_option("lr_schedule")
 

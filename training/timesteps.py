@@ -17,10 +17,21 @@ NOISE_SCHEDULE = {
 """SDXL's, in the words of diffusers' schedulers: how much noise a latent holds at each timestep."""
 
 
-def noise_levels() -> np.ndarray:
-    """The noise (sigma) of every timestep beside a picture of variance 1, rising, shape (T,)."""
+_LEFT_AT_ZERO_SNR = 4.8973451890853435e-08
+"""ComfyUI's ᾱ of the last level at zero terminal SNR, so that its noise stays a finite number."""
+
+
+def noise_levels(zero_terminal_snr: bool = False) -> np.ndarray:
+    """The noise (sigma) of every timestep beside a picture of variance 1, rising, shape (T,).
+
+    `zero_terminal_snr`: √ᾱ is moved and stretched so that the last is 0 and the first stays (Lin et al. 2024, alg. 1).
+    """
     betas = np.linspace(NOISE_SCHEDULE["beta_start"] ** 0.5, NOISE_SCHEDULE["beta_end"] ** 0.5, TRAIN_TIMESTEPS) ** 2
     kept = np.cumprod(1 - betas)
+    if zero_terminal_snr:
+        roots = np.sqrt(kept)
+        kept = ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2
+        kept[-1] = _LEFT_AT_ZERO_SNR
     return np.sqrt((1 - kept) / kept)
 
 

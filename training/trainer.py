@@ -23,6 +23,7 @@ from .examples import Example
 from .lora import lora_parameters
 from .loss import NoiseLoss
 from .optimizers import learning_rate_factor, make_optimizer
+from .prediction import EPSILON, Prediction
 from .settings import Settings
 
 MAX_GRADIENT_NORM = 1.0
@@ -57,16 +58,18 @@ class Trainer:
         device: torch.device,
         class_examples: Sequence[Example] = (),
         processes: Processes | None = None,
+        prediction: Prediction = EPSILON,
     ) -> None:
         self.unet = unet
         self.settings = settings
+        self.prediction = prediction
         self.processes = processes or Processes()
         self.losses: list[float] = []
         self.parameters = lora_parameters(unet)
         self.optimizer = make_optimizer(self.parameters, settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self._examples, self._class_examples = examples, class_examples
-        self._loss = NoiseLoss(unet, settings, device)
+        self._loss = NoiseLoss(unet, settings, device, prediction)
         self.device = device
         self._updating = False
         self.resume([])

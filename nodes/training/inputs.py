@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from comfy.ldm.models.autoencoder import DiagonalGaussianRegularizer
 from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import ModelSamplingDiscreteEDM
 
 from ...fingerprint import fingerprint
 from ...texts import check_text
 from ...training.examples import Example, Examples, Photos, Posterior
 from ...training.examples import encode_photos as examples_of
+from ...training.masks import subject_masks
 from ...training.photo_folder import require_captions
+from ...training.prediction import EPSILON, Prediction
 from ...training.settings import Precision, Settings
 from ...training.timesteps import noise_levels
 from ...training.unet import TIME_ID_CHANNELS
@@ -33,9 +36,14 @@ def automatic_precision(device: torch.device) -> Precision:
     return "fp16" if comfy.model_management.should_use_fp16(device) else "fp32"
 
 
-def require_epsilon(model: ModelPatcher) -> None:
-    """Raise ValueError where `model` does not predict SDXL's noise, which is what the loss compares: by its
-    checkpoint, or by what nodes have patched into it.
+_KINDS = {"EPS": "epsilon", "V_PREDICTION": "v_prediction"}
+"""ComfyUI's names for what a network answers, and diffusers'."""
+
+
+def trained_prediction(model: ModelPatcher) -> Prediction:
+    """What `model` predicts, which is what the loss compares: by its checkpoint, or by what nodes have patched into it.
+
+    Raises ValueError where that is neither noise nor v, at SDXL's noise levels or, for v, at zero terminal SNR.
     """
     kind, by_node = prediction_of(model), "model_sampling" in model.object_patches
     # As the checkpoint says it, unless a node says otherwise.
@@ -44,19 +52,22 @@ def require_epsilon(model: ModelPatcher) -> None:
     remedy = (
         "Remove ModelSamplingDiscrete, or the node like it, before the trainer"
         if by_node
-        else "Load an SDXL checkpoint that predicts noise, such as sd_xl_base_1.0"
+        else "Load an SDXL checkpoint that predicts noise, such as sd_xl_base_1.0, or v"
     )
-    if kind != "EPS":
+    if kind not in _KINDS:
         raise ValueError(
-            f"model: got one of prediction type {kind}, expected EPS (noise). {remedy}; v-prediction, x0, LCM and EDM "
-            "are not trained."
+            f"model: got one of prediction type {kind}, expected EPS (noise) or V_PREDICTION. {remedy}; x0, LCM and "
+            "EDM are not trained."
         )
-    levels = getattr(model.get_model_object("model_sampling"), "sigmas", torch.zeros(0)).cpu().numpy()
-    ours = noise_levels()
-    if levels.shape != ours.shape or not np.allclose(levels, ours, rtol=1e-3):
+    sampling = model.get_model_object("model_sampling")
+    levels = getattr(sampling, "sigmas", torch.zeros(0)).cpu().numpy()
+    known = {zero: noise_levels(zero) for zero in ((False,) if kind == "EPS" else (False, True))}
+    fitting = [zero for zero, ours in known.items() if levels.shape == ours.shape and np.allclose(levels, ours, 1e-3)]
+    if not fitting or isinstance(sampling, ModelSamplingDiscreteEDM):
+        ours = known[False]
         raise ValueError(
             f"model: got {sampling_of(model)}, expected SDXL's own, 1000 from {ours[0]:.3g} to {ours[-1]:.3g}, which "
-            f"training practises (zero terminal SNR is another). {remedy}."
+            f"training practises (zero terminal SNR is another, for v-prediction only). {remedy}."
         )
     unseen = [name for name, patch in model.object_patches.items() if _changes_network(name, patch)]
     if unseen:
@@ -64,6 +75,7 @@ def require_epsilon(model: ModelPatcher) -> None:
             f"model: a node has replaced its {', '.join(unseen)[:200]}, which training would not see. Wire the model "
             "without that node into the trainer, and put the node behind it."
         )
+    return EPSILON if kind == "EPS" else Prediction(_KINDS[kind], fitting[0])
 
 
 def _changes_network(name: str, patch: Any) -> bool:
@@ -93,13 +105,18 @@ def weights_fingerprint(patcher: ModelPatcher, prefix: str = "", *options: Any) 
 
 
 def photos_of(
-    images: Sequence[torch.Tensor], captions: Sequence[str] | None, instance_prompt: str, options: TrainingOptions
+    images: Sequence[torch.Tensor],
+    captions: Sequence[str] | None,
+    masks: Sequence[torch.Tensor] | None,
+    instance_prompt: str,
+    options: TrainingOptions,
 ) -> Photos:
     """What the sockets bring to learn from. Raises ValueError naming the input that does not fit."""
     singles = _single_images(images, "images")
     texts = _captions_for(len(singles), captions, instance_prompt)
     of_class = _single_images(options.class_images, "class_images") if options.class_images else []
-    return Photos(singles, texts, of_class, options.class_prompt)
+    of_subject = [] if masks is None else subject_masks(_single_masks(masks), singles)
+    return Photos(singles, texts, of_class, options.class_prompt, of_subject)
 
 
 def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
@@ -111,6 +128,18 @@ def _single_images(images: Sequence[torch.Tensor], name: str) -> list[torch.Tens
                 f"{name}: got one with {image.shape[-1]} channels, expected RGB with 3. Leave the alpha channel out."
             )
     return [single for batch in images for single in batch]
+
+
+def _single_masks(masks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Split a list of MASK batches into single masks (height, width). Raises ValueError naming `masks`."""
+    for mask in masks:
+        require_kind("masks", mask, torch.Tensor, "Load Subject Images")
+        if mask.dim() not in (2, 3):
+            raise ValueError(
+                f"masks: got one of shape {tuple(mask.shape)}, expected a MASK: a number for each pixel, without "
+                "colours. Put Convert Image to Mask in between."
+            )
+    return [single for batch in masks for single in (batch if batch.dim() == 3 else batch[None])]
 
 
 def _captions_for(count: int, captions: Sequence[str] | None, instance_prompt: str) -> list[str]:
@@ -164,7 +193,8 @@ def _normal(example: Example) -> Example:
     """A copy on normal tensors: nodes run in inference mode, whose tensors autograd refuses."""
     values = dict(vars(example))
     mirror = values.pop("mirror")
-    return Example(**{name: tensor.clone() for name, tensor in values.items()}, mirror=mirror and _normal(mirror))
+    copies = {name: tensor if tensor is None else tensor.clone() for name, tensor in values.items()}
+    return Example(**copies, mirror=mirror and _normal(mirror))
 
 
 def encode_text(clip: comfy.sd.CLIP, caption: str, model: ModelPatcher) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ...training.examples import Photos
 from ...training.precision import DTYPES
+from ...training.prediction import EPSILON, Prediction
 from ...training.run import make_trainer, train_lora
 from ...training.run_files import RunFiles, TrainedLora
 from ...training.sample_pictures import fit_rgb
@@ -36,11 +37,12 @@ def learn(
     start: Path | None = None,
     sample_every: int = 0,
     sample_prompt: str = "",
+    prediction: Prediction = EPSILON,
 ) -> TrainedLora:
     """Encode the photos, build a UNet on the model's weights, add a LoRA, train it and save it.
 
     `start`: the LoRA to start from. `sample_every`: after how many steps `sample_prompt` is drawn for the canvas; 0 is
-    never. Raises what `train_lora` and `encode_photos` raise.
+    never. `prediction`: what `model` answers. Raises what `train_lora` and `encode_photos` raise.
     """
     prompt = None
     if sample_every and view.client_id is not None:
@@ -49,7 +51,9 @@ def learn(
 
     def train() -> TrainedLora:
         unet = training_unet(model, DTYPES[settings.precision])
-        trainer = make_trainer(unet, examples, settings, model.load_device, gradient_checkpointing, start)
+        trainer = make_trainer(
+            unet, examples, settings, model.load_device, gradient_checkpointing, start, None, prediction
+        )
         samples = None
         if prompt is not None:
             rgb = fit_rgb(photos.images, examples.own)

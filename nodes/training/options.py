@@ -60,6 +60,7 @@ class TrainingOptionsNode(io.ComfyNode):
                 *(widget(Options, name) for name in ("aspect_ratio_buckets", "flip", "text_dropout", "alpha")),
                 *(widget(Options, name) for name in ("feed_forward", "optimizer", "lr_schedule", "warmup_steps")),
                 *(widget(Options, name) for name in ("min_snr_gamma", "noise_offset")),
+                widget(Options, "background_weight", optional=True),
             ],
             outputs=[
                 TrainingOptionsSocket.Output(

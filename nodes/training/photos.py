@@ -1,10 +1,11 @@
-"""Load Subject Images: a folder of photos and their captions."""
+"""Load Subject Images: a folder of photos, their captions and subject masks."""
 
 import logging
 from pathlib import Path
 from textwrap import shorten
 
 import folder_paths
+import torch
 from comfy_api.latest import io
 
 from ...files import file_state
@@ -78,6 +79,13 @@ class SubjectImages(io.ComfyNode):
                     is_output_list=True,
                     tooltip="One caption for each photo: the words that will call the character up.",
                 ),
+                io.Mask.Output(
+                    "masks",
+                    display_name="masks",
+                    is_output_list=True,
+                    tooltip="One mask for each photo, white where the character is: from NAME.mask.png beside it, or "
+                    "from its alpha channel. A photo that has neither is white all over.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -105,4 +113,9 @@ class SubjectImages(io.ComfyNode):
             raise type(error)(f"folder {folder!r}: {error}") from error
         show_text(subject.told, cls.hidden.unique_id)
         logging.info("StoryBooth: folder %s: %s", folder, subject.told)
-        return io.NodeOutput([to_tensor(image).unsqueeze(0) for image in subject.photos], subject.captions)
+        images = [to_tensor(image).unsqueeze(0) for image in subject.photos]
+        masks = [
+            torch.ones(image.shape[:3]) if mask is None else to_tensor(mask).unsqueeze(0)
+            for image, mask in zip(images, subject.masks, strict=True)
+        ]
+        return io.NodeOutput(images, subject.captions, masks)

@@ -44,7 +44,12 @@ class Samples:
             return
         try:
             latent = draw_sample(
-                self._trainer.unet, *self._prompt, self._trainer.settings, self._device, self._unwanted
+                self._trainer.unet,
+                *self._prompt,
+                self._trainer.settings,
+                self._device,
+                self._unwanted,
+                self._trainer.prediction,
             )
             if latent is not None:
                 self._view.add_picture(f"step {step}", self._picture(latent))

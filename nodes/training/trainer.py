@@ -130,6 +130,14 @@ class LoraTrainer(io.ComfyNode):
                     tooltip="How often a small picture of the instance prompt is drawn and shown below. That takes as "
                     "long as learning from about ten photos and changes nothing in the LoRA. 0 is off.",
                 ),
+                io.Mask.Input(
+                    "masks",
+                    display_name="masks",
+                    optional=True,
+                    tooltip="Where the character is on each photo: white there, black elsewhere. What is black is "
+                    "hardly learned: background weight of LoRA Training Options says how much. From Load Subject "
+                    "Images, SAM or a background remover. Without masks all of each photo is learned.",
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -156,16 +164,21 @@ class LoraTrainer(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, images: list[torch.Tensor], captions: list[str] | None = None, **widgets: list[Any]
+        cls,
+        images: list[torch.Tensor],
+        captions: list[str] | None = None,
+        masks: list[torch.Tensor] | None = None,
+        **widgets: list[Any],
     ) -> io.NodeOutput:
-        # With is_input_list every input arrives as a list; all but these two hold one value.
-        return cls.train(images, captions, **single_values(widgets))
+        # With is_input_list every input arrives as a list; all but these three hold one value.
+        return cls.train(images, captions, masks, **single_values(widgets))
 
     @classmethod
     def train(
         cls,
         images: list[torch.Tensor],
         captions: list[str] | None,
+        masks: list[torch.Tensor] | None,
         model: ModelPatcher,
         clip: comfy.sd.CLIP,
         vae: comfy.sd.VAE,
@@ -190,7 +203,7 @@ class LoraTrainer(io.ComfyNode):
         require_sdxl(model)
         require_kind("clip", clip, comfy.sd.CLIP, "Load Checkpoint")
         require_sdxl_vae(vae)
-        inputs.require_epsilon(model)
+        prediction = inputs.trained_prediction(model)
         require_plain_weights(model)
         require_readable_weights(model)
         require_option("precision", precision, PRECISIONS)
@@ -200,10 +213,11 @@ class LoraTrainer(io.ComfyNode):
         precision = inputs.automatic_precision(device) if precision == "auto" else precision
         settings = Settings(precision=precision, options=extra.options, **values)
         name = file_name(lora_name, "lora_name")
-        photos = inputs.photos_of(images, captions, instance_prompt, extra)
+        photos = inputs.photos_of(images, captions, masks, instance_prompt, extra)
 
         start = Path(extra.continue_from) if extra.continue_from else None
-        recipe = make_recipe(settings, inputs.fingerprints(model, clip, vae), photos, start)
+        models = {**inputs.fingerprints(model, clip, vae), **prediction.recipe()}
+        recipe = make_recipe(settings, models, photos, start)
         name = file_name(name_of(lora_name, recipe), "lora_name")
         path = path_for("loras", name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
@@ -214,7 +228,7 @@ class LoraTrainer(io.ComfyNode):
         view = TrainingView(node_id, lora_name, settings.steps, device)
         trained = files.find_finished()
         if trained is None:
-            how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt
+            how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt, prediction
             trained = learn(model, clip, vae, photos, settings, files, view, *how)
             show_text(f"Saved {files.path}", node_id)
         else:

@@ -43,4 +43,22 @@ class NanImages:
         return (images,)
 
 
-NODE_CLASS_MAPPINGS = {"TestListOf": ListOf, "TestNanImages": NanImages}
+class Masks:
+    """Two masks, all of one number; with `colours` they are no masks."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {
+            "required": {name: ("INT", {}) for name in ("height", "width", "colours")}
+            | {"value": ("FLOAT", {"max": 1000.0})}
+        }
+    )
+    RETURN_TYPES = ("MASK",)
+    FUNCTION = "give"
+    CATEGORY = "tests"
+
+    def give(self, height: int, width: int, colours: int, value: float) -> tuple[torch.Tensor]:
+        """The batch."""
+        return (torch.full((2, height, width, colours) if colours else (2, height, width), value),)
+
+
+NODE_CLASS_MAPPINGS = {"TestListOf": ListOf, "TestNanImages": NanImages, "TestMasks": Masks}

@@ -72,6 +72,17 @@ def test_models_are_recognised_by_content(measured):
     }
 
 
+def test_what_a_checkpoint_predicts_is_what_is_trained(measured):
+    """By ComfyUI's own sampling: its noise levels, and the v of its own formula."""
+    assert measured["predictions"] == {
+        "nothing said": ["epsilon", False],
+        "v_pred": ["v_prediction", False],
+        "v_pred and ztsnr": ["v_prediction", True],
+    }
+    assert max(measured["levels"].values()) < 1e-5
+    assert measured["v"] < 1e-5
+
+
 def test_memory_is_as_before_however_the_training_ends(measured):
     found = measured["left behind"]
     assert [found[case][0] for case in ("finished", "again", "failed")] == ["finished", "finished", "OSError"]
@@ -87,7 +98,7 @@ def test_memory_is_as_before_however_the_training_ends(measured):
         ("SD 1.5", ("model:", "BaseModel", "expected an SDXL base model")),
         ("refiner", ("model:", "SDXLRefiner", "expected an SDXL base model")),
         ("inpainting", ("model:", "9 input channels", "expected an SDXL base model")),
-        ("v-prediction", ("model:", "V_PREDICTION", "expected EPS")),
+        ("EDM", ("model:", "EDM", "expected EPS (noise) or V_PREDICTION")),
         ("NaN VAE", ("vae:", "NaN for image 1", "--fp32-vae")),
         ("alpha channel", ("images:", "4 channels", "RGB")),
         ("precision", ("precision:", "fp8", "auto, bf16")),

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from storybooth.tests.host.trainings import graph, steps_shown, with_options
+from storybooth.tests.host.trainings import graph, steps_shown, weights, with_options
 from storybooth.workshop.client import Graph, NodeError
 
 
@@ -61,14 +61,13 @@ def sampled(comfy, node: str, **inputs: object) -> Graph:
 @pytest.mark.parametrize(
     ("node", "inputs", "says"),
     [
-        ("ModelSamplingDiscrete", {"sampling": "v_prediction", "zsnr": False}, "prediction type V_PREDICTION"),
         ("ModelSamplingDiscrete", {"sampling": "x0", "zsnr": False}, "prediction type X0"),
         ("ModelSamplingDiscrete", {"sampling": "lcm", "zsnr": False}, "prediction type LCM"),
         ("ModelSamplingDiscrete", {"sampling": "eps", "zsnr": True}, "zero terminal SNR"),
         (
             "ModelSamplingContinuousEDM",
             {"sampling": "v_prediction", "sigma_max": 120.0, "sigma_min": 0.002},
-            "prediction type V_PREDICTION",
+            "V_PREDICTION, 1000 noise levels from 0.002 to 120",
         ),
         (
             "ModelSamplingContinuousEDM",
@@ -78,12 +77,32 @@ def sampled(comfy, node: str, **inputs: object) -> Graph:
         (
             "ModelSamplingContinuousV",
             {"sampling": "v_prediction", "sigma_max": 500.0, "sigma_min": 0.03},
-            "prediction type V_PREDICTION",
+            "V_PREDICTION, 1000 noise levels from 0.03 to 500",
         ),
     ],
 )
 def test_what_a_node_makes_of_the_models_prediction_counts(comfy, node, inputs, says):
     refused(comfy, sampled(comfy, node, **inputs), "model: got", says, "Remove ModelSamplingDiscrete")
+
+
+@pytest.mark.parametrize("zsnr", [False, True])
+def test_a_model_that_predicts_v_is_trained_as_such(comfy, zsnr):
+    """The same weights, trained as three kinds of model, make three runs, and each is found again."""
+    comfy.run(graph(comfy, lora_name="of-noise"))
+    nodes = sampled(comfy, "ModelSamplingDiscrete", sampling="v_prediction", zsnr=zsnr)
+    nodes["train"]["inputs"] |= {"lora_name": f"of-v-{zsnr}", "sample_every": 2}
+    run = comfy.queue(nodes)
+    assert len(steps_shown(run)) > 0
+    header, numbers = weights(comfy, f"of-v-{zsnr}")
+    told = header["__metadata__"]
+    kind = "v_prediction, zero terminal SNR" if zsnr else "v_prediction"
+    assert json.loads(told["storybooth_recipe"])["prediction"] == kind and told["modelspec.prediction_type"] == "v"
+    assert numbers != weights(comfy, "of-noise")[1]
+    assert "no more samples" not in comfy.log_text()
+    nodes["train"]["inputs"]["checkpoint_every"] = 49
+    assert steps_shown(comfy.queue(nodes)) == []
+    nodes["train"]["inputs"]["lora_name"] = "of-noise"
+    refused(comfy, nodes, "of-noise.safetensors exists already and was trained with other", "prediction")
 
 
 def test_a_node_that_leaves_the_prediction_as_it_is_makes_the_same_run(comfy):

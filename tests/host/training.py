@@ -18,10 +18,10 @@ import folder_paths
 import torch
 from comfy.cli_args import args
 from comfy_api.latest import _io
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from storybooth.nodes.mini import network as mini
-from storybooth.nodes.training.inputs import encode_photos, weights_fingerprint
+from storybooth.nodes.training.inputs import encode_photos, trained_prediction, weights_fingerprint
 from storybooth.nodes.training.learning import training_mode
 from storybooth.nodes.training.trainer import LoraTrainer
 from storybooth.nodes.training.weights import training_unet
@@ -29,6 +29,7 @@ from storybooth.training.examples import Photos
 from storybooth.training.run import make_trainer, train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Settings
+from storybooth.training.timesteps import noise_levels
 
 (FOLDER,) = sys.argv[1:]
 SETTINGS = Settings(steps=3, learning_rate=1e-2, gradient_accumulation=1, resolution=64)
@@ -138,6 +139,27 @@ def nan_vae() -> comfy.sd.VAE:
     vae = mini.load_vae()
     vae.first_stage_model.encoder.conv_in.weight.data.fill_(float("nan"))
     return vae
+
+
+def v_prediction() -> dict:
+    """What models of three checkpoints are trained as, beside what ComfyUI samples them as."""
+    said = {"nothing said": (), "v_pred": ("v_pred",), "v_pred and ztsnr": ("v_pred", "ztsnr")}
+    generator = torch.Generator().manual_seed(4)
+    found, levels, off = {}, {}, []
+    for name, keys in said.items():
+        model = other_model(comfy.supported_models.SDXL, {}, {key: torch.tensor([]) for key in keys})
+        sampling, prediction = model.get_model_object("model_sampling"), trained_prediction(model)
+        found[name] = [prediction.kind, prediction.zero_terminal_snr]
+        ours = torch.from_numpy(noise_levels(prediction.zero_terminal_snr))
+        levels[name] = ((sampling.sigmas - ours) / ours).abs().max().item()
+        if keys:
+            t = torch.tensor([3, 500, 990])
+            picture, noise = torch.randn(2, 3, 4, 8, 8, generator=generator)
+            sigma = sampling.sigmas[t]
+            v = prediction.scheduler(DDPMScheduler).get_velocity(picture, noise, t)
+            noisy = picture + sigma[:, None, None, None] * noise
+            off.append(difference(sampling.calculate_denoised(sigma, v, noisy), picture))
+    return {"predictions": found, "levels": levels, "v": max(off)}
 
 
 def alive() -> tuple[int, int]:
@@ -255,13 +277,14 @@ def measure() -> dict:
     result["left behind"] = left_behind()
 
     models = comfy.supported_models
+    result |= v_prediction()
     sd15 = {"context_dim": 768, "use_linear_in_transformer": False, "adm_in_channels": None, "num_classes": None}
     refiner = {"context_dim": 1280, "adm_in_channels": 2560}
     result["refused"] = {
         "SD 1.5": refused(model=other_model(models.SD15, sd15)),
         "refiner": refused(model=other_model(models.SDXLRefiner, refiner)),
         "inpainting": refused(model=other_model(models.SDXL, {"in_channels": 9})),
-        "v-prediction": refused(model=other_model(models.SDXL, {}, {"v_pred": torch.tensor([])})),
+        "EDM": refused(model=other_model(models.SDXL, {}, {"edm_vpred.sigma_max": torch.tensor(120.0)})),
         "NaN VAE": refused(vae=nan_vae()),
         "alpha channel": refused(images=[torch.rand(1, 64, 64, 4)]),
         "precision": refused(precision="fp8"),

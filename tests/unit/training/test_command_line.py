@@ -86,6 +86,29 @@ def test_one_process_is_the_engine_and_its_files(folder, sdxl):
     assert told["ss_network_module"] == "networks.lora"
 
 
+def test_masks_are_used_where_asked_for_and_a_stop_loses_nothing(folder, sdxl):
+    with pytest.raises(ValueError, match=r"masks: no photo in my-photos has one\. Put NAME\.mask\.png"):
+        train("--masks")
+    for index in range(2):
+        mask = Image.new("L", (64 + 8 * index, 64))
+        mask.paste(255, (8, 8, 40, 40))
+        mask.save(f"my-photos/{index}.mask.png")
+    plain = tensors(train("--lora_name", "plain"))
+    whole, told = tensors(train("--masks"))
+    assert any(not torch.equal(whole[name], plain[0][name]) for name in whole)
+    recipe, without = (json.loads(metadata["storybooth_recipe"]) for metadata in (told, plain[1]))
+    assert recipe.keys() - without.keys() == {"masks"} and recipe["images"] == without["images"]
+    shutil.rmtree("loras")
+    shutil.rmtree("states")
+    stop = Stop()
+    stop.between_steps()
+    stop()
+    with pytest.raises(KeyboardInterrupt):
+        train("--masks", stop=stop)
+    again, _ = tensors(train("--masks"))
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
 def test_a_finished_run_is_found_and_more_steps_go_on(folder):
     made = train().stat().st_mtime_ns
     assert train().stat().st_mtime_ns == made
@@ -249,8 +272,12 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
     with pytest.raises(ValueError, match=r"model: other.safetensors lacks model.diffusion_model.*sd_xl_base"):
         train("--model", "other.safetensors")
     scheduler = Path("sdxl/scheduler/scheduler_config.json")
-    scheduler.write_text(scheduler.read_text().replace('"epsilon"', '"v_prediction"'))
-    with pytest.raises(ValueError, match="model: got one of prediction type v_prediction, expected epsilon"):
+    whole = scheduler.read_text()
+    scheduler.write_text(whole.replace('"epsilon"', '"sample"'))
+    with pytest.raises(ValueError, match="model: got one of prediction type sample, expected epsilon"):
+        train()
+    scheduler.write_text(whole.replace('"rescale_betas_zero_snr": false', '"rescale_betas_zero_snr": true'))
+    with pytest.raises(ValueError, match="model: got one of prediction type epsilon with zero terminal SNR"):
         train()
     for broken in (b"{", b"[]", b"\xff\xfe{"):
         scheduler.write_bytes(broken)
