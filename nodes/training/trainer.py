@@ -15,10 +15,12 @@ from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings
+from ...training.tlora_kind import Kind
 from ..canvas import SHOWN_WHEN_CACHED, show_text
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
 from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
+from ..tlora import with_tlora
 from ..widgets import timestep_inputs, widget
 from .view import TrainingView
 
@@ -221,7 +223,10 @@ class LoraTrainer(io.ComfyNode):
             _note_outdated(lora_name)
         else:
             _saved[lora_name] = files.path, file_state(files.path)
-        patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
+        if kind := Kind.asked_for(settings):
+            patched = with_tlora(model, trained.tensors, kind, 1.0)
+        else:
+            patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
         report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos.images])
         return io.NodeOutput(
             patched,
