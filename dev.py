@@ -17,6 +17,12 @@ from storybooth.workshop import PATIENT, ROOT, WorkshopError, environment, host 
 
 BENCHMARKS = ("attention", "full_story", "quality", "training", "training_memory")
 
+TEST_HELP = """usage: dev.py test [PYTEST ARGUMENT ...]
+
+Checks format and lint, then runs all tests on both releases of ComfyUI. Arguments go to pytest:
+  dev.py test tests/unit        only what needs no ComfyUI
+  dev.py test -k 0.30.0 -x      one release, up to the first failure"""
+
 
 def demo(photos: Path | None, subject: str | None) -> int:
     """Draw the Mini story of `photos`, which show what `subject` names, or of the sample photos, on a real ComfyUI."""
@@ -86,6 +92,9 @@ def main() -> int:
                 f"`dev.py {arguments.command}` needs the folders development and tests, which the Comfy registry's "
                 "archive leaves out. Clone the repository to work on StoryBooth."
             )
+        if arguments.command == "test" and {"-h", "--help"} & set(rest):
+            print(TEST_HELP)
+            return 0
         if arguments.command == "benchmark":
             return benchmark(arguments.name, rest)
         return test(rest) if arguments.command == "test" else demo(arguments.photos, arguments.subject)

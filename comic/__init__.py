@@ -2,5 +2,6 @@
 
 - `storyboard`: the script's grammar; `near_misses`: what is almost it; `stories`: the one that ships; `styles`: what is
   put around a prompt.
-- `page`: panels and captions laid out; `lettering`: fonts, and where a caption breaks.
+- `page`: panels and captions laid out; `sheet`: what lies where on a page; `lettering`: fonts, and where a caption
+  breaks.
 """

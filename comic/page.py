@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 
-from PIL import Image, ImageDraw
+from PIL import Image
 from PIL.ImageFont import FreeTypeFont
 
 from .lettering import begins_right_to_left, font_for, wrap, written
+from .sheet import Sheet
 
 CAPTION_PLACES = ("below", "above", "inside, at the bottom", "inside, at the top")
 PAPER = "white"
@@ -41,12 +42,10 @@ class _Caption:
     def height(self) -> int:
         return len(self.lines) * self.line_height + 2 * self.padding if self.lines else 0
 
-    def write(self, page: Image.Image, centre: float, top: int) -> None:
-        draw = ImageDraw.Draw(page)
+    def write(self, sheet: Sheet, centre: float, top: int) -> None:
         baseline = top + self.padding + self.font.getmetrics()[0]
         for index, line in enumerate(self.lines):
-            place = (centre, baseline + index * self.line_height)
-            draw.text(place, line, INK, self.font, anchor="ms", direction=self.direction)
+            sheet.write(line, centre, baseline + index * self.line_height, self.font, INK, self.direction)
 
 
 def layout_page(
@@ -58,6 +57,19 @@ def layout_page(
     caption_size: int = 0,
     font: str = "",
 ) -> Image.Image:
+    """The picture of `place_page`, an RGB image."""
+    return place_page(images, captions, columns, gutter, caption_place, caption_size, font).picture
+
+
+def place_page(
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+    columns: int = 3,
+    gutter: int = 24,
+    caption_place: str = CAPTION_PLACES[0],
+    caption_size: int = 0,
+    font: str = "",
+) -> Sheet:
     """Lay panels of one size out in a grid, in reading order.
 
     Panels keep their pixels. A last row that is not full is centred, and there are never more columns than panels.
@@ -73,7 +85,7 @@ def layout_page(
         caption_size: size of the letters in pixels; 0 is automatic, a 24th of the panel's width and at least 12.
         font: see `lettering.load_font`; "" takes a fuller font of ours where a caption needs it.
 
-    Returns an RGB image.
+    Returns the page, and what lies where on it.
 
     Raises ValueError, naming the parameter, for numbers out of range, captions that do not go with the images, a
     character that the font lacks, captions that do not fit where they should, and a page of more than `LARGEST_PAGE`
@@ -98,23 +110,23 @@ def layout_page(
     strips = [0 if inside else max(caption.height for _, caption in row) for row in rows]
     page_size = (columns * (width + gutter) + gutter, sum(height + strip + gutter for strip in strips) + gutter)
     _check_size(*page_size)
-    page = Image.new("RGB", page_size, PAPER)
+    sheet = Sheet.empty(page_size, PAPER)
 
     top = gutter
     for row, strip in zip(rows, strips, strict=True):
-        left = (page.width - len(row) * (width + gutter) + gutter) // 2
+        left = (page_size[0] - len(row) * (width + gutter) + gutter) // 2
         panel_top = top + strip if at_top else top
         for image, caption in row:
-            page.paste(image, (left, panel_top))
+            sheet.panel(image, left, panel_top)
             near_top = panel_top if inside else panel_top - caption.height
             near_bottom = panel_top + height - (caption.height if inside else 0)
             caption_top = near_top if at_top else near_bottom
-            if inside:
-                page.paste(VEIL[:3], (left, caption_top), Image.new("L", (width, caption.height), VEIL[3]))
-            caption.write(page, left + width / 2, caption_top)
+            if inside and caption.lines:
+                sheet.veil(left, caption_top, width, caption.height, VEIL)
+            caption.write(sheet, left + width / 2, caption_top)
             left += width + gutter
         top += height + strip + gutter
-    return page
+    return sheet
 
 
 def check_lettering(

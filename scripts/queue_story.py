@@ -25,9 +25,15 @@ options.add_argument(
 )
 options.add_argument("--photos", type=Path, required=True, help="folder with photos of one subject")
 options.add_argument("--subject", default="a blue sks plush", help="what to call it: a rare word and what it is")
+options.add_argument("--lora-name", help="name of the LoRA's file; else one made of photos and settings")
 options.add_argument("--script", type=Path, help="text file, one panel a line; else the story of the workflow")
 options.add_argument("--seed", type=int, default=42, help="another one gives other pictures")
-options.add_argument("--page", type=Path, default=Path("page.png"), help="where to save the page")
+options.add_argument(
+    "--page",
+    type=Path,
+    default=Path("page.png"),
+    help="where to save the page; one that is there is kept, and the new one gets a number",
+)
 chosen = options.parse_args()
 
 try:
@@ -53,12 +59,25 @@ def only(graph: dict, node_type: str) -> str:
     return found[0]
 
 
+def put(file: Path, wanted: Path) -> Path:
+    """Give a finished file its name, or that name with a number where it is taken; return what it is called now."""
+    name, number = wanted, 1
+    while True:
+        try:
+            name.touch(exist_ok=False)
+            return file.replace(name)
+        except FileExistsError:
+            number += 1
+            name = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+
+
 page = chosen.page.absolute()
 if page.is_dir() or not page.parent.is_dir() or not os.access(page.parent, os.W_OK):
     sys.exit(f"--page: {page} cannot be written. Name a file in a folder that is there, such as page.png.")
 try:
     photos = find_photos(chosen.photos, elsewhere=True)
     print(photos.told, file=sys.stderr)
+    photos.require_subject(chosen.subject)
     try:
         graph = json.loads(text_of("--workflow", chosen.workflow))
     except json.JSONDecodeError as error:
@@ -71,7 +90,7 @@ try:
     storyboard = graph[only(graph, "StoryBoothStoryboard")]["inputs"]
     graph[only(graph, "StoryBoothSubjectImages")]["inputs"]["folder"] = photos.name
     graph[trainer]["inputs"]["instance_prompt"] = chosen.subject
-    graph[trainer]["inputs"]["lora_name"] = lora_name(graph, trainer, photos)
+    graph[trainer]["inputs"]["lora_name"] = chosen.lora_name or lora_name(graph, trainer, photos)
     storyboard["subject"] = chosen.subject
     if chosen.script:
         storyboard["script"] = text_of("--script", chosen.script)
@@ -83,7 +102,7 @@ try:
         run = comfy.run(graph)
         unfinished = page.with_name(f".{page.name}.{run.id}.tmp")
         unfinished.write_bytes(run.images(saver)[0])
-        unfinished.replace(page)
+        page = put(unfinished, page)
 except (OSError, ValueError, RuntimeError) as error:  # a file, the server, a refused graph or a node says what is wrong
     sys.exit(str(error))
 print(page)

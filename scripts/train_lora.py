@@ -7,11 +7,20 @@ Needs what requirements.txt names; --help lists the settings.
 """
 
 import runpy
+import sys
 from pathlib import Path
 
 runpy.run_path(str(Path(__file__).resolve().parents[1] / "workshop" / "load_pack.py"))
 
-from storybooth.training.command_line import main  # noqa: E402
-
 if __name__ == "__main__":
+    try:
+        from storybooth.training.arguments import make_parser
+
+        make_parser().parse_args()  # --help and what is misspelt are answered before torch is there
+        from storybooth.training.command_line import main
+    except ModuleNotFoundError as missing:
+        sys.exit(
+            f"{missing}. Run this with the Python of a ComfyUI that has StoryBooth, or install what it needs: "
+            "pip install -r requirements.txt"
+        )
     main()

@@ -7,20 +7,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..setting import all_about
 from .settings import Options, Settings
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run from photos to file. Paths are relative to the working folder; an empty one is none.
-
-    `model`: an SDXL checkpoint file or a diffusers folder. `images`: a folder of photos, with captions as Load Subject
-    Images reads them; `class_images` likewise, but all with `class_prompt`. The LoRA lands in `loras` as `lora_name`.
-    Every process must see `states`. `precision`: auto, bf16, fp16 or fp32.
-    """
+    """One run from photos to file. Paths are relative to the working folder; an empty one is none."""
 
     model: str
     images: str
@@ -38,25 +31,53 @@ class Job:
     checkpoint_every: int = 50
 
 
+_HELP = {
+    "model": "SDXL to learn upon: a .safetensors checkpoint, or a folder in diffusers' form.",
+    "images": "Folder of photos, with captions as Load Subject Images reads them.",
+    "lora_name": "Name of the LoRA's file.",
+    "loras": "Folder for the LoRA.",
+    "states": "Folder for unfinished trainings; every process must see it.",
+    "vae": "Another VAE than the model's own: a file or a folder.",
+    "tokenizer": "Folder of CLIP's tokenizer where the model has none and no ComfyUI is near.",
+    "instance_prompt": "Caption of photos that have none: a rare word and what it is.",
+    "class_images": "Folder of pictures of other subjects of the kind, so that only this one is learned.",
+    "class_prompt": "Caption of all class images.",
+    "continue_from": "LoRA file to go on from.",
+    "gradient_checkpointing": "Less memory for some time.",
+    "checkpoint_every": "Steps after which a stopped training can go on.",
+}
+_METAVARS = {str: "TEXT", int: "N", float: "NUMBER"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command line: those of `Job`, `Settings` and `Options`; an underscore may stand for a dash."""
+    parser = argparse.ArgumentParser(
+        prog="train_lora.py",
+        description="Train a DreamBooth LoRA of SDXL without ComfyUI. Alone, or on several processes by accelerate.",
+        epilog="All names are those of the node's widgets and of LoRA Training Options, in a config file with "
+        "underscores; the line wins over the file.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON with the names below")
+    told = {**all_about(Settings), **all_about(Options)}
+    for name, kind in _kinds().items():
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": _METAVARS[kind]}
+        words = _HELP.get(name) or told[name].help
+        if name in told and (options := told[name].options):
+            words += f" One of: {', '.join(('auto', *options) if name == 'precision' else options)}."
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=words.replace("%", "%%"), **how)
+        if "_" in name:
+            parser.add_argument(f"--{name}", dest=name, help=argparse.SUPPRESS, **how)
+    return parser
+
+
 def read_job(arguments: Sequence[str] | None = None) -> tuple[Job, dict[str, Any]]:
     """The job, and the values for `Settings` and `Options` that were given, from `--config` and the words after it.
 
     Raises ValueError naming a key that is unknown, missing or has another kind of value than it must have.
     """
     kinds = _kinds()
-    parser = argparse.ArgumentParser(
-        prog="train_lora.py",
-        description="Train a DreamBooth LoRA of SDXL without ComfyUI. Alone, or on several processes by accelerate.",
-        epilog="All names are those of the node's widgets and of LoRA Training Options; the line wins over the file.",
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON with the names below")
-    told = {**all_about(Settings), **all_about(Options)}
-    for name, kind in kinds.items():
-        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": kind.__name__}
-        words = told[name].help.replace("%", "%%") if name in told else None
-        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, help=words, **how)
-    given = vars(parser.parse_args(arguments))
+    given = vars(make_parser().parse_args(arguments))
     config = given.pop("config", None)
     values = {**(_read(config) if config else {}), **given}
     for name in values:
@@ -66,7 +87,9 @@ def read_job(arguments: Sequence[str] | None = None) -> tuple[Job, dict[str, Any
     values = {name: _converted(name, value, kinds[name]) for name, value in values.items()}
     for field in fields(Job):
         if field.default is MISSING and not values.get(field.name):
-            raise ValueError(f"{field.name}: missing. Put it into the config file, or say --{field.name}.")
+            raise ValueError(
+                f"{field.name}: missing. Put it into the config file, or say --{field.name.replace('_', '-')}."
+            )
     own = {field.name for field in fields(Job)}
     job = Job(**{name: value for name, value in values.items() if name in own})
     return job, {name: value for name, value in values.items() if name not in own}
@@ -90,6 +113,8 @@ def _kinds() -> dict[str, type]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import yaml  # --help does without
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))  # of which JSON is a part
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

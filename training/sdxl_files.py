@@ -107,6 +107,8 @@ def open_checkpoint(path: Path) -> CheckpointFile | DiffusersFolder:
         return CheckpointFile(path)
     if (path / "unet").is_dir():
         return DiffusersFolder(path)
+    if not path.exists():
+        raise FileNotFoundError(f"model: there is no {path}. Name a .safetensors file, or a folder in diffusers' form.")
     raise FileNotFoundError(
         f"model: got {str(path)!r}, expected a .safetensors file, or a folder in diffusers' form, with unet/, vae/, "
         "text_encoder/, text_encoder_2/ and tokenizer/ in it."

@@ -33,6 +33,7 @@ def run(comfyui: Path, photos: Path | None, subject: str | None = None) -> None:
         try:
             found = find_photos(photos)
             console.print(found.told, markup=False)
+            found.require_subject(subject or _story_subject())
             folder = found.copy_into(BASE / "input")
         except OSError as error:
             raise WorkshopError(f"--photos: they cannot be copied to {BASE / 'input'} ({error}).") from error
@@ -70,6 +71,11 @@ def _graph(photos: Path | None, subject: str | None, pack: Path) -> Graph:
         digest.update(file.name.encode() + file.read_bytes())
     training["lora_name"] = f"demo-{digest.hexdigest()[:12]}"
     return graph
+
+
+def _story_subject() -> str:
+    graph: Graph = json.loads(STORY.read_text(encoding="utf-8"))
+    return graph[_only(graph, "StoryBoothStoryboard")]["inputs"]["subject"]
 
 
 def _only(graph: Graph, node_type: str) -> str:

@@ -9,11 +9,12 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from ..photo_files import HEIC, PHOTOS, look_into, suffixes, why_left_out
+from ..photo_files import HEIC, PHOTOS, PhotoFolder, key, look_into, suffixes, why_left_out
 from . import WorkshopError
 from .client import Client, Graph
 
@@ -23,12 +24,14 @@ class Photos:
     """Photos and captions to be shown to ComfyUI.
 
     `name`: for a folder in ComfyUI's input, and for files made from the photos; other photos, other name. `told`: how
-    many photos there are, and which files are left out and why.
+    many photos there are, and which files are left out and why. `captions`: of all photos; none where a photo has none,
+    for that one learns the words of --subject.
     """
 
     files: tuple[Path, ...]
     name: str
     told: str
+    captions: tuple[str, ...] = ()
 
     def copy_into(self, inputs: Path) -> Path:
         """Copy them below ComfyUI's input folder, unless they are there; return their folder. Raises OSError.
@@ -51,6 +54,18 @@ class Photos:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
+
+    def require_subject(self, subject: str) -> None:
+        """Raise WorkshopError where captions beside the photos call the subject something else than --subject does.
+
+        The trainer learns the captions' words; a story in other words would draw whatever these mean to the model.
+        """
+        words = _plain(subject)
+        if self.captions and not any(words in _plain(caption) for caption in self.captions):
+            raise WorkshopError(
+                f"--subject: got '{subject}', but no caption beside the photos has these words; one says "
+                f"'{self.captions[0][:80]}'. Say what the captions call it, or take the captions away."
+            )
 
     def upload(self, comfy: Client) -> None:
         """Send them to a server. What an earlier, interrupted call has sent is sent again: it is the same."""
@@ -77,7 +92,7 @@ def find_photos(folder: Path, elsewhere: bool = False) -> Photos:
         raise WorkshopError(f"--photos: {folder} holds no images ({', '.join(sorted(readable))}). {left_out}".strip())
     words = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", folder.name)).strip("-.")[:40]
     name = f"{words or 'photos'}-{_digest(found.files)[:12]}"
-    return Photos(found.files, name, f"Photos: {len(found.photos)}. {left_out}".strip())
+    return Photos(found.files, name, f"Photos: {len(found.photos)}. {left_out}".strip(), _captions(found))
 
 
 def lora_name(graph: Graph, trainer: str, photos: Photos) -> str:
@@ -99,6 +114,28 @@ def lora_name(graph: Graph, trainer: str, photos: Photos) -> str:
     }
     digest = hashlib.sha256(json.dumps([settings, photos.name], sort_keys=True).encode()).hexdigest()
     return f"{photos.name.rpartition('-')[0]}-{digest[:12]}"
+
+
+def _captions(found: PhotoFolder) -> tuple[str, ...]:
+    """The captions of all photos, or nothing where a photo has none. What cannot be read is told by ComfyUI's node."""
+    table = {}
+    for line in _text(found.metadata).splitlines() if found.metadata else ():
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            table[key(row["file_name"])] = row["text"].strip()
+    captions = []
+    for photo in found.photos:
+        texts = (_text(file).strip() for file in found.texts.get(photo.name, ()))
+        captions.append(table.get(key(photo.name)) or next(filter(None, texts), ""))
+    return tuple(captions) if all(captions) else ()
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8-sig", errors="replace")
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def _digest(files: Iterable[Path]) -> str:

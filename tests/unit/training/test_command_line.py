@@ -199,7 +199,7 @@ def test_every_setting_and_option_can_be_given():
             "model: m\nimages: i\nlora_name: l\nlearn_rate: 1",
             r"^learn_rate: there is no such setting. Is it learning_rate",
         ),
-        ("model: m\nimages: i", r"^lora_name: missing.*--lora_name"),
+        ("model: m\nimages: i", r"^lora_name: missing.*--lora-name"),
         ("just words", r"--config: .*holds no settings"),
         ("a: [", r"--config: .*cannot be read"),
     ],
@@ -231,7 +231,7 @@ def test_such_a_caption_trains_beside_short_ones(sdxl):
 
 
 def test_what_is_no_sdxl_is_refused_by_name(folder):
-    with pytest.raises(FileNotFoundError, match=r"model: got 'nowhere', expected a .safetensors file, or a folder"):
+    with pytest.raises(FileNotFoundError, match=r"model: there is no nowhere\."):
         train("--model", "nowhere")
     with pytest.raises(ValueError, match=r"images: there is no folder 'nowhere'"):
         train("--images", "nowhere")
@@ -257,3 +257,21 @@ def test_what_is_no_sdxl_is_refused_by_name(folder):
         with pytest.raises(ValueError, match=r"model: .*scheduler_config\.json cannot be read as JSON"):
             train()
     assert not Path("loras").exists()
+
+
+def test_help_needs_no_torch_and_names_each_option_once():
+    script = str(ROOT / "scripts" / "train_lora.py")
+    code = (
+        "import runpy, sys; sys.modules['torch'] = sys.modules['yaml'] = None;"
+        f"sys.argv = [{script!r}, '--help']; runpy.run_path({script!r}, run_name='__main__')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for name in ("--lora-name", "--target-layers", "--gradient-checkpointing"):
+        assert f"\n  {name}" in told
+    assert "--lora_name" not in told
+    assert read_job(["--model", "m", "--images", "i", "--lora_name", "old"])[0].lora_name == "old"
+
+
+def test_a_model_that_is_not_there_is_not_called_another_kind(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"model: there is no .*nowhere"):
+        open_checkpoint(tmp_path / "nowhere.safetensors")

@@ -1,5 +1,6 @@
 """Photos on their way to ComfyUI: nobody else's files are touched, and other photos never meet the same name."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -184,3 +185,20 @@ def test_every_removal_in_the_project_is_known():
             count = sum(file.read_text(encoding="utf-8").count(word) for word in words)
             found |= {name: count} if count else {}
     assert found == known
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_captions_that_call_the_subject_something_else_are_told(tmp_path, table):
+    photos = folder_of(tmp_path / "dog")
+    if table:
+        (photos / "0.TXT").unlink()
+        line = {"file_name": "0.png", "text": "a  Caption"}
+        (photos / "metadata.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    found = find_photos(photos)
+    found.require_subject("A caption")
+    with pytest.raises(WorkshopError, match=r"--subject: got 'a sks dog'.*'a +[cC]aption'"):
+        found.require_subject("a sks dog")
+    Image.new("RGB", (64, 64)).save(
+        photos / "1.png"
+    )  # which has no caption: it is trained under the words of --subject
+    find_photos(photos).require_subject("a sks dog")
