@@ -1,8 +1,8 @@
 """T-LoRA on a ComfyUI MODEL: at every evaluation as many ranks act as the sampler's timestep asks for.
 
 No weight is changed, in which no timestep could be masked: while the network answers, each layer that the T-LoRA knows
-adds its change to its own output, whatever its weights are stored in and wherever they lie. It does so by its `forward`,
-as ComfyUI's own bypass mode does, because torch.compile sees that, and takes no notice of hooks that come later.
+adds its change to its own output, whatever its weights are stored in and wherever they lie. It does so by its
+`forward`, as in ComfyUI's own bypass mode, because torch.compile sees that, and not hooks that come later.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ KEY = "storybooth_tlora"
 _DOWN, _UP, _ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
 
 Matrices = tuple[torch.Tensor, torch.Tensor]
-"""down (file_rank, in) and up (out, file_rank). What belongs to one rank lies together: the first ones are the first."""
+"""down (file_rank, in) and up (out, file_rank), in which what belongs to one rank lies together."""
 
 
 def with_tlora(model: ModelPatcher, tensors: Mapping[str, torch.Tensor], kind: Kind, strength: float) -> ModelPatcher:

@@ -17,7 +17,7 @@ NONE = "none"
 
 
 def safe_loras() -> list[str]:
-    """The LoRAs that can be read. ComfyUI lists older formats too, which may carry code: only safetensors is ever read."""
+    """The LoRAs to read. ComfyUI lists older formats too, which may carry code: only safetensors is ever read."""
     return [name for name in folder_paths.get_filename_list("loras") if name.endswith(SUFFIX)]
 
 

@@ -26,8 +26,8 @@ def require_plain_weights(model: ModelPatcher) -> None:
         )
     if tloras_of(model):
         raise ValueError(
-            "model: it carries a T-LoRA, which is another one at each timestep and cannot be trained upon. Wire the model "
-            "without it; continue from of LoRA Training Options goes on from its file."
+            "model: it carries a T-LoRA, which is another one at each timestep and cannot be trained upon. Wire the "
+            "model without it; continue from of LoRA Training Options goes on from its file."
         )
 
 

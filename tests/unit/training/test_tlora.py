@@ -1,7 +1,10 @@
 """T-LoRA beside the paper's equation, written out densely in fp64; its file; going on."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -25,8 +28,10 @@ from storybooth.training.starting_lora import continue_from
 from storybooth.training.timesteps import noise_levels
 from storybooth.training.tlora import last_singular
 from storybooth.training.tlora_kind import Kind
-from storybooth.training.trainer import Trainer
+from storybooth.training.trainer import Processes, Trainer
 from storybooth.training.unet import build_unet, diffusers_config
+
+STOPS = int(os.environ.get("STORYBOOTH_KILLS", "4"))
 
 T_LORA = Options(method="T-LoRA", min_rank=1, rank_exponent=1.5)
 SETTINGS = Settings(
@@ -273,8 +278,8 @@ def test_its_file_is_a_lora_that_diffusers_and_peft_read(weights, examples, trai
     torch.testing.assert_close(answer(by_peft), expected, atol=2e-4, rtol=1e-3)
 
 
-def test_a_run_that_was_stopped_twenty_times_is_byte_for_byte_the_same(weights, examples, tmp_path):
-    settings = replace(SETTINGS, steps=21, batch_size=1, target_layers="self_attention")
+def test_a_run_that_was_stopped_again_and_again_is_byte_for_byte_the_same(weights, examples, tmp_path):
+    settings = replace(SETTINGS, steps=STOPS + 1, batch_size=1, target_layers="self_attention")
 
     class StopError(BaseException):
         pass
@@ -292,9 +297,35 @@ def test_a_run_that_was_stopped_twenty_times_is_byte_for_byte_the_same(weights, 
             train_lora(trainer_of(weights, examples, settings), files("stopped"), 50, stop)
         except StopError:
             stops += 1
-    assert stops == 20
+    assert stops == STOPS
     train_lora(trainer_of(weights, examples, settings), files("through"), 50, lambda *_: None)
     assert files("through").path.read_bytes() == files("stopped").path.read_bytes()
+
+
+def test_two_processes_share_its_steps(weights, examples):
+    settings = replace(SETTINGS, batch_size=1, gradient_accumulation=2, steps=2)
+    alone = trainer_of(weights, examples, settings)
+    losses = [alone.advance() for _ in range(settings.steps)]
+    barrier, sums = Barrier(2), [None, None]
+
+    def work(index):
+        def total(tensor):
+            sums[index] = tensor
+            barrier.wait()
+            both = sums[0] + sums[1]
+            barrier.wait()
+            return both
+
+        trainer = trainer_of(weights, examples, settings)
+        trainer.processes = Processes(index, 2, total)
+        return [trainer.advance() for _ in range(settings.steps)], trainer.parameters
+
+    with ThreadPoolExecutor(2) as pool:
+        (first, parameters), (second, others) = pool.map(work, range(2))
+    assert first == second == pytest.approx(losses, rel=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(parameters, others, strict=True))
+    for ours, theirs in zip(parameters, alone.parameters, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-4)
 
 
 def test_a_state_of_a_lora_is_not_taken_for_one(weights, examples, tmp_path):
