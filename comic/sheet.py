@@ -71,7 +71,7 @@ class Sheet:
     lines: list[Line] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, size: tuple[int, int], paper: str) -> "Sheet":
+    def empty(cls, size: tuple[int, int], paper: str | tuple[int, int, int]) -> "Sheet":
         """A page of nothing but paper."""
         return cls(Image.new("RGB", size, paper))
 

@@ -12,6 +12,7 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 from comfy_api.latest import ComfyExtension, io
 
 from .comic.page import ComicPage
+from .comic.page_layout import PageLayoutNode
 from .comic.panel_sampler import PanelSampler
 from .comic.storyboard import Storyboard
 from .consistency.bank_files import LoadIdentityBank, SaveIdentityBank
@@ -36,6 +37,7 @@ NODES: list[type[io.ComfyNode]] = [
     IdentityBankWriter,
     ConsistentAttention,
     BankHook,
+    PageLayoutNode,
     PanelSampler,
     ComicPage,
     SaveIdentityBank,

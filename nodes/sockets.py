@@ -51,4 +51,5 @@ class TrainingOptions:
 
 StoryboardSocket = io.Custom("STORYBOARD")
 IdentityBankSocket = io.Custom("IDENTITY_BANK")
+PageLayoutSocket = io.Custom("PAGE_LAYOUT")
 TrainingOptionsSocket = io.Custom("TRAINING_OPTIONS")

@@ -1,21 +1,25 @@
 """Panels and captions in, a comic page out."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import folder_paths
 import torch
 from comfy_api.latest import io
 
+from ...comic.bound import caption_boxes, draw_pages
+from ...comic.layout import PageLayout
 from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import until_cancelled
-from ..checks import require_kind, require_tensor_list
-from ..sockets import EncodedStoryboard, StoryboardSocket
+from ..checks import require_kind, require_tensor_list, single_values
+from ..sockets import EncodedStoryboard, PageLayoutSocket, StoryboardSocket
+from .panel_drawing import in_batches
 
 
 class ComicPage(io.ComfyNode):
-    """Panels and captions to one page."""
+    """Panels and captions to one page, or with a layout to as many as it has."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -23,7 +27,8 @@ class ComicPage(io.ComfyNode):
             node_id="StoryBoothComicPage",
             display_name="Comic Page",
             category="StoryBooth",
-            description="Lays the panels out on one page and writes their captions.",
+            description="Lays the panels out on one page, or as Page Layout says, and writes their captions.",
+            is_input_list=True,
             inputs=[
                 io.Image.Input(
                     "images",
@@ -37,7 +42,12 @@ class ComicPage(io.ComfyNode):
                     tooltip="The story that the panels belong to; its captions are written on the page.",
                 ),
                 io.Int.Input(
-                    "columns", display_name="columns", default=3, min=1, max=64, tooltip="Panels side by side."
+                    "columns",
+                    display_name="columns",
+                    default=3,
+                    min=1,
+                    max=64,
+                    tooltip="Panels side by side, where no layout is wired in.",
                 ),
                 io.Int.Input(
                     "gutter",
@@ -45,14 +55,15 @@ class ComicPage(io.ComfyNode):
                     default=24,
                     min=0,
                     max=512,
-                    tooltip="White space between the panels and around the page, in pixels.",
+                    tooltip="White space between the panels and around the page, in pixels. A layout has its own.",
                 ),
                 io.Combo.Input(
                     "caption_place",
                     display_name="caption place",
                     options=list(CAPTION_PLACES),
                     default=CAPTION_PLACES[0],
-                    tooltip="Where captions stand: on the paper, or inside the picture on a pale strip.",
+                    tooltip="Where captions stand: on the paper, or inside the picture on a pale strip. With a layout, "
+                    "in boxes inside their panels, at the top or at the bottom.",
                 ),
                 io.Int.Input(
                     "caption_size",
@@ -70,54 +81,83 @@ class ComicPage(io.ComfyNode):
                     "as NanumGothic.ttf for Korean. Empty: a built-in font for English, or one for Latin, "
                     "Greek and Cyrillic letters where a caption needs it.",
                 ),
+                PageLayoutSocket.Input(
+                    "layout",
+                    display_name="layout",
+                    optional=True,
+                    tooltip="From Page Layout, as many pages as the story needs. Wire it into Story Panel Sampler too, "
+                    "so that panels have the shape of their places and nothing of them is cut off.",
+                ),
             ],
             outputs=[
-                io.Image.Output("page", display_name="page", tooltip="The comic page, one image."),
+                io.Image.Output(
+                    "page",
+                    display_name="page",
+                    is_output_list=True,
+                    tooltip="The comic page, one image; with a layout all pages, in their order.",
+                ),
             ],
         )
 
     @classmethod
-    def check_lazy_status(
-        cls,
-        storyboard: EncodedStoryboard,
-        columns: int,
-        gutter: int,
-        caption_place: str,
-        caption_size: int,
-        font: str,
-        images: torch.Tensor | None = None,
-        **_: Any,
-    ) -> list[str]:
+    def check_lazy_status(cls, images: Sequence[torch.Tensor | None] = (None,), **inputs: Sequence[Any]) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
-        check_lettering(
-            _captions(storyboard), columns, gutter, caption_place, caption_size, font=_font_path(font.strip())
-        )
-        return ["images"] if images is None else []
+        if _layout_of(inputs) is None:
+            for values in _calls(inputs):
+                check_lettering(_captions(values["storyboard"]), **_lettering(values, "columns", "gutter"))
+        else:
+            values = single_values(inputs)
+            captions = _captions(values["storyboard"])
+            check_lettering(captions, columns=1, gutter=0, **_lettering(values))
+            caption_boxes(captions, values["layout"], **_lettering(values))
+        return ["images"] if all(image is None for image in images) else []
 
     @classmethod
-    def execute(
-        cls,
-        images: torch.Tensor,
-        storyboard: EncodedStoryboard,
-        columns: int,
-        gutter: int,
-        caption_place: str,
-        caption_size: int,
-        font: str,
-    ) -> io.NodeOutput:
-        require_kind("images", images, torch.Tensor, "Story Panel Sampler")
-        require_tensor_list("images", [images], "Story Panel Sampler")
-        captions = _captions(storyboard)
-        page = layout_page(
+    def execute(cls, images: Sequence[torch.Tensor], **inputs: Sequence[Any]) -> io.NodeOutput:
+        require_tensor_list("images", images, "Story Panel Sampler")
+        if _layout_of(inputs) is None:
+            return io.NodeOutput([_grid(**values) for values in _calls({"images": images, **inputs})])
+        values = single_values(inputs)
+        panels = [to_pil(image[..., :3]) for batch in images for image in until_cancelled(batch)]
+        captions = _captions(values["storyboard"])
+        pages = draw_pages(panels, captions, values["layout"], **_lettering(values))
+        return io.NodeOutput(in_batches([to_tensor(page)[None] for page in until_cancelled(pages)]))
+
+
+def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) -> torch.Tensor:
+    """One page (1, height, width, 3) of panels in a grid."""
+    return to_tensor(
+        layout_page(
             [to_pil(image[..., :3]) for image in until_cancelled(images)],
-            captions,
-            columns=columns,
-            gutter=gutter,
-            caption_place=caption_place,
-            caption_size=caption_size,
-            font=_font_path(font.strip()),
+            _captions(storyboard),
+            **_lettering(values, "columns", "gutter"),
         )
-        return io.NodeOutput(to_tensor(page)[None])
+    )[None]
+
+
+def _layout_of(inputs: dict[str, Sequence[Any]]) -> PageLayout | None:
+    """The layout that is wired in, which otherwise is taken out of `inputs`. ValueError where it is something else."""
+    if all(layout is None for layout in inputs.get("layout", ())):
+        inputs.pop("layout", None)
+        return None
+    for layout in inputs["layout"]:
+        require_kind("layout", layout, PageLayout, "Page Layout")
+    return inputs["layout"][0]
+
+
+def _calls(inputs: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """What ComfyUI calls a node with that takes no lists: one value of each, the last again where there are fewer."""
+    for name, values in inputs.items():
+        if not values:
+            raise ValueError(f"{name}: got an empty list, expected a value. The node that is wired in gives none.")
+    for index in range(max(map(len, inputs.values()))):
+        yield {name: values[min(index, len(values) - 1)] for name, values in inputs.items()}
+
+
+def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """The widgets that say how captions are written, as `comic` takes them, and some `more`."""
+    named = {name: values[name] for name in (*more, "caption_place", "caption_size")}
+    return {**named, "font": _font_path(values["font"].strip())}
 
 
 def _captions(storyboard: EncodedStoryboard) -> list[str]:

@@ -17,6 +17,7 @@ NODES = {
     "StoryBoothIdentityBankWriter": "Identity Bank Writer",
     "StoryBoothConsistentAttention": "Consistent Self-Attention Patch",
     "StoryBoothBankHook": "Identity Bank Hook",
+    "StoryBoothPageLayout": "Page Layout",
     "StoryBoothPanelSampler": "Story Panel Sampler",
     "StoryBoothComicPage": "Comic Page",
     "StoryBoothSaveIdentityBank": "Save Identity Bank",
