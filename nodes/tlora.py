@@ -57,7 +57,7 @@ class MaskedLora:
         self._strength = strength
         # By network: on several GPUs each has one of its own, and threads that share this.
         self._placed: WeakKeyDictionary[torch.nn.Module, list[_Layer]] = WeakKeyDictionary()
-        digest = fingerprint([sorted(layers), *(layers[name] for name in sorted(layers))], samples=None)
+        digest = fingerprint([sorted(layers), *(layers[name] for name in sorted(layers))])
         self.shaped_by = (KEY, digest, kind, strength)
 
     @property
