@@ -6,4 +6,5 @@
   page.
 - `rows`: the notation of a page's rows; `layouts`: those that have a name; `layout`: where their panels lie;
   `panel_sizes`: the size that each is drawn at; `plan`: a picture of all that; `bound`: pages drawn on a layout.
+- `saving`: pages to files, a format each.
 """

@@ -7,13 +7,16 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 - `tlora`: a T-LoRA on a MODEL, its ranks masked while it answers.
 - `graph`: what the queued graph says beyond a node's own sockets; `errors`: what an error holds on to.
 - `cache`: banks and panels that were made before; `cache_keys`: what finds them again; `residents`: banks on a device.
-- `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie."""
+- `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie.
+- `outputs`: files that clients of the API find.
+"""
 
 from comfy_api.latest import ComfyExtension, io
 
 from .comic.page import ComicPage
 from .comic.page_layout import PageLayoutNode
 from .comic.panel_sampler import PanelSampler
+from .comic.save_comic import SaveComic
 from .comic.storyboard import Storyboard
 from .consistency.bank_files import LoadIdentityBank, SaveIdentityBank
 from .consistency.hook import BankHook
@@ -22,6 +25,7 @@ from .consistency.writer import IdentityBankWriter
 from .mini.checkpoint import MiniCheckpoint
 from .training.options import TrainingOptionsNode
 from .training.photos import SubjectImages
+from .training.save_lora import SaveLora
 from .training.timestep_plot import TimestepPlot
 from .training.tlora_loader import TLoraLoader
 from .training.trainer import LoraTrainer
@@ -40,8 +44,10 @@ NODES: list[type[io.ComfyNode]] = [
     PageLayoutNode,
     PanelSampler,
     ComicPage,
+    SaveComic,
     SaveIdentityBank,
     LoadIdentityBank,
+    SaveLora,
 ]
 
 

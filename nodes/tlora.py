@@ -7,6 +7,7 @@ adds its change to its own output, whatever its weights are stored in and wherev
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import astuple
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -58,7 +59,7 @@ class MaskedLora:
         # By network: on several GPUs each has one of its own, and threads that share this.
         self._placed: WeakKeyDictionary[torch.nn.Module, list[_Layer]] = WeakKeyDictionary()
         digest = fingerprint([sorted(layers), *(layers[name] for name in sorted(layers))])
-        self.shaped_by = (KEY, digest, kind, strength)
+        self.shaped_by = (KEY, digest, *astuple(kind), strength)
 
     @property
     def wrappers(self) -> dict[str, Callable[..., Any]]:

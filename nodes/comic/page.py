@@ -1,20 +1,24 @@
 """Panels and captions in, a comic page out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...comic.bound import caption_boxes, draw_pages
+from ...comic.bound import caption_boxes, place_pages
 from ...comic.layout import PageLayout
-from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
+from ...comic.lettering import font_file
+from ...comic.page import CAPTION_PLACES, check_lettering, place_page
+from ...comic.sheet import Sheet
+from ...files import file_state
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
-from ..canvas import until_cancelled
+from ..canvas import found_by, until_cancelled
 from ..checks import require_kind, require_tensor_list, single_values
-from ..sockets import EncodedStoryboard, PageLayoutSocket, StoryboardSocket
+from ..sockets import EncodedStoryboard, PageLayersSocket, PageLayoutSocket, StoryboardSocket
 from .panel_drawing import in_batches
 
 
@@ -27,6 +31,7 @@ class ComicPage(io.ComfyNode):
             node_id="StoryBoothComicPage",
             display_name="Comic Page",
             category="StoryBooth",
+            **found_by("comic book", "comic layout", "manga page", "captions"),
             description="Lays the panels out on one page, or as Page Layout says, and writes their captions.",
             is_input_list=True,
             inputs=[
@@ -96,6 +101,12 @@ class ComicPage(io.ComfyNode):
                     is_output_list=True,
                     tooltip="The comic page, one image; with a layout all pages, in their order.",
                 ),
+                PageLayersSocket.Output(
+                    "layers",
+                    display_name="layers",
+                    is_output_list=True,
+                    tooltip="What lies where on the pages, for Save Comic: text that can be selected, and layers.",
+                ),
             ],
         )
 
@@ -116,23 +127,28 @@ class ComicPage(io.ComfyNode):
     def execute(cls, images: Sequence[torch.Tensor], **inputs: Sequence[Any]) -> io.NodeOutput:
         require_tensor_list("images", images, "Story Panel Sampler")
         if _layout_of(inputs) is None:
-            return io.NodeOutput([_grid(**values) for values in _calls({"images": images, **inputs})])
+            sheets = [_grid(**values) for values in _calls({"images": images, **inputs})]
+            return io.NodeOutput([to_tensor(sheet.picture)[None] for sheet in sheets], [(sheet,) for sheet in sheets])
         values = single_values(inputs)
         panels = [to_pil(image[..., :3]) for batch in images for image in until_cancelled(batch)]
         captions = _captions(values["storyboard"])
-        pages = draw_pages(panels, captions, values["layout"], **_lettering(values))
-        return io.NodeOutput(in_batches([to_tensor(page)[None] for page in until_cancelled(pages)]))
+        sheets = place_pages(panels, captions, values["layout"], **_lettering(values))
+        pages = [to_tensor(sheet.picture)[None] for sheet in until_cancelled(sheets)]
+        return io.NodeOutput(in_batches(pages), [tuple(sheets)])
+
+    @classmethod
+    def fingerprint_inputs(cls, font: Sequence[str | None] = (), **_: Any) -> list[tuple[int, ...]]:
+        """Write the page again when the font's file has become another one."""
+        return [_font_state(name or "") for name in font]  # None: it comes from another node
 
 
-def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) -> torch.Tensor:
-    """One page (1, height, width, 3) of panels in a grid."""
-    return to_tensor(
-        layout_page(
-            [to_pil(image[..., :3]) for image in until_cancelled(images)],
-            _captions(storyboard),
-            **_lettering(values, "columns", "gutter"),
-        )
-    )[None]
+def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) -> Sheet:
+    """One page of panels in a grid."""
+    return place_page(
+        [to_pil(image[..., :3]) for image in until_cancelled(images)],
+        _captions(storyboard),
+        **_lettering(values, "columns", "gutter"),
+    )
 
 
 def _layout_of(inputs: dict[str, Sequence[Any]]) -> PageLayout | None:
@@ -163,6 +179,14 @@ def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
     return [storyboard.panels[index].caption for index in storyboard.shown]
+
+
+def _font_state(name: str) -> tuple[int, ...]:
+    try:
+        file = font_file(_font_path(name.strip()))
+        return file_state(Path(file)) if file else ()
+    except (ValueError, OSError):  # told when the page is written
+        return ()
 
 
 def _font_path(name: str) -> str:

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...comic.layout import AS_LAID_OUT, READING, lay_out
 from ...comic.layouts import LAYOUTS, PAGES
 from ...comic.plan import describe, draw_plan
-from ..canvas import SHOWN_WHEN_CACHED, save_for_canvas, show_text
+from ..canvas import SHOWN_WHEN_CACHED, found_by, save_for_canvas, show_text
 from ..checks import require_kind
 from ..sockets import EncodedStoryboard, PageLayoutSocket, StoryboardSocket
 
@@ -19,6 +19,7 @@ class PageLayoutNode(io.ComfyNode):
             node_id="StoryBoothPageLayout",
             display_name="Page Layout",
             category="StoryBooth",
+            **found_by("comic layout", "comic page", "manga", "webtoon", "panels"),
             description="Gives every panel its place and shape on the pages, before anything is drawn. Wire it into "
             "Story Panel Sampler, which draws each panel in that shape, and into Comic Page.",
             inputs=[

@@ -13,6 +13,7 @@ from comfy.utils import ProgressBar
 from ...fingerprint import fingerprint
 from ..cache import PANELS
 from ..cache_keys import conditioning_key, patches_key
+from ..canvas import until_cancelled
 from ..consistency.patching import without_bank
 from ..model import network_of
 from ..sampling import Callback, as_batch, can_be_batch, empty_latent, noise_for, sample
@@ -153,7 +154,7 @@ class PanelDecoding:
     def __init__(self, vae: VAE) -> None:
         self._vae = vae
         weights = weights_of(vae.patcher)
-        self._key = fingerprint(weights[name].counted for name in sorted(weights))
+        self._key = fingerprint((weights[name].counted for name in sorted(weights)), each=until_cancelled)
 
     def image(self, latent: torch.Tensor) -> torch.Tensor:
         """Latent (1, 4, h, w) -> image (1, height, width, 3) in 0..1. ValueError where the VAE returns NaN."""

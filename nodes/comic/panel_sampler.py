@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from ...comic.layout import PageLayout
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
-from ..canvas import SHOWN_WHEN_CACHED, show_text
+from ..canvas import SHOWN_WHEN_CACHED, found_by, show_text
 from ..checks import (
     require_kind,
     require_option,
@@ -45,6 +45,7 @@ class PanelSampler(io.ComfyNode):
             node_id="StoryBoothPanelSampler",
             display_name="Story Panel Sampler",
             category="StoryBooth",
+            **found_by("comic", "storydiffusion", "consistent character", "ksampler story"),
             description="Draws every line of the storyboard that is not [hidden], in story order. When the story "
             "changes, only the panels that it changes are drawn again.",
             inputs=[

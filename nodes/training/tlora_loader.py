@@ -12,6 +12,7 @@ from comfy_api.latest import io
 
 from ...files import file_state
 from ...training.tlora_kind import LOADER, Kind
+from ..canvas import found_by
 from ..checks import require_option, require_sdxl
 from ..tlora import with_tlora
 from .options import safe_loras
@@ -26,6 +27,7 @@ class TLoraLoader(io.ComfyNode):
             node_id="StoryBoothTLoraLoader",
             display_name=LOADER,
             category="StoryBooth",
+            **found_by("tlora", "timestep lora", "load lora"),
             description="Loads a T-LoRA as it was trained: fewer of its ranks act while a picture is mostly noise, so "
             "that its layout follows the prompt rather than the photos. Load LoRA loads the same file unmasked.",
             inputs=[
@@ -72,7 +74,7 @@ class TLoraLoader(io.ComfyNode):
         if kind is None:
             raise ValueError(
                 f"LoRA name (lora_name): {lora_name} is not a T-LoRA, or has lost the metadata that say so (Save LoRA "
-                "leaves them out). Load it with Load LoRA, or choose a file that the trainer made by the method T-LoRA."
+                "Weights leaves them out). Load it with Load LoRA, or choose a file that the trainer made by T-LoRA."
             )
         return io.NodeOutput(with_tlora(model, tensors, kind, strength) if strength else model)
 

@@ -34,9 +34,9 @@ def test_rows_of_one_call_may_have_noise_levels_of_their_own(measured):
 
 
 def test_banks_and_panels_are_told_apart_by_it(measured):
-    none, masked, weaker, again = measured["bank"]["known"]
-    assert none == "" and masked == again and len({none, masked, weaker}) == 3
-    assert measured["bank"]["keys"] == [True, False, False]
+    none, masked, again, weaker, steeper = measured["bank"]["known"]
+    assert none == "" and masked == again and len({none, masked, weaker, steeper}) == 4
+    assert measured["bank"]["keys"] == [True, False, False, False]
 
 
 def test_it_leaves_no_trace_in_the_network(measured):

@@ -4,6 +4,7 @@ Run as a script by development/within.py; it prints JSON.
 """
 
 import json
+from dataclasses import replace
 
 import comfy.lora
 import comfy.model_sampling
@@ -170,12 +171,13 @@ def bank(on: Drawing) -> dict:
         return with_phase(model, BankReader(written, ALWAYS))
 
     other = with_tlora(on.model, *on.one, 0.5)
+    steeper = with_tlora(on.model, on.one[0], replace(on.one[1], exponent=2.0), 1.0)
     again = with_tlora(mini.load_model(), *a_tlora(on.model, "orthogonal", 0), 1.0)
     return {
         "distance": relative(reading(masked), on.dense((*on.one, 1.0), before=before)),
         "effect": relative(reading(masked), on.draw(masked)),
-        "known": [network_of(model)[1] for model in (on.model, masked, other, again)],
-        "keys": [patches_key(masked) == patches_key(model) for model in (again, other, on.model)],
+        "known": [network_of(model)[1] for model in (on.model, masked, again, other, steeper)],
+        "keys": [patches_key(masked) == patches_key(model) for model in (again, other, steeper, on.model)],
     }
 
 
