@@ -4,6 +4,7 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 
 - `sockets`: what travels between the nodes; `widgets`: inputs that several of them have; `checks`: of both.
 - `model`: what a MODEL's network looks like; `weights`: how it stores them; `sampling`: as KSampler does it.
+- `tlora`: a T-LoRA on a MODEL, its ranks masked while it answers.
 - `graph`: what the queued graph says beyond a node's own sockets; `errors`: what an error holds on to.
 - `cache`: banks and panels that were made before; `cache_keys`: what finds them again; `residents`: banks on a device.
 - `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie.
@@ -26,6 +27,7 @@ from .training.options import TrainingOptionsNode
 from .training.photos import SubjectImages
 from .training.save_lora import SaveLora
 from .training.timestep_plot import TimestepPlot
+from .training.tlora_loader import TLoraLoader
 from .training.trainer import LoraTrainer
 
 NODES: list[type[io.ComfyNode]] = [
@@ -33,6 +35,7 @@ NODES: list[type[io.ComfyNode]] = [
     MiniCheckpoint,
     LoraTrainer,
     TrainingOptionsNode,
+    TLoraLoader,
     TimestepPlot,
     Storyboard,
     IdentityBankWriter,

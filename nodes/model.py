@@ -8,6 +8,7 @@ from ..consistency.bank import Geometry, tokens_of
 from ..consistency.schedule import Layer
 from ..fingerprint import fingerprint
 from .canvas import until_cancelled
+from .tlora import tloras_of
 from .weights import weights_of
 
 
@@ -23,12 +24,13 @@ def bank_geometry(model: ModelPatcher, width: int, height: int) -> Geometry:
 
 
 def network_of(model: ModelPatcher) -> tuple[str, str]:
-    """Fingerprints of the UNet's weights and of the LoRAs patched into it ("" for none).
+    """Fingerprints of the UNet's weights and of the LoRAs and T-LoRAs on them ("" for none).
 
     ComfyUI's own patch ids are random and differ from run to run.
     """
     weights = sorted(weights_of(model, "diffusion_model.").items(), key=lambda entry: entry[0])
     patches = [(key, weight.patches) for key, weight in weights if weight.patches]
+    patches += [masked.shaped_by for masked in tloras_of(model)]
     numbers = fingerprint(((key, weight.counted) for key, weight in weights), each=until_cancelled)
     return numbers, fingerprint(patches) if patches else ""
 

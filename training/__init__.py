@@ -12,6 +12,7 @@ The run:
 - `batches`: which photos a step looks at; `loss`: how far off the answer is; `prediction`: of what, noise or v;
   `optimizers`: AdamW and others.
 - `unet`: SDXL's UNet on weights that lie in memory; `lora`: the LoRA on it; `lora_layer`: one layer of that.
+- `tlora`: T-LoRA, a LoRA whose ranks follow the timestep; `tlora_kind`: how many act when, as its file tells it.
 - `starting_lora`: going on from a LoRA that exists; `resume`: from where the same run was stopped.
 
 What comes out:

@@ -7,6 +7,7 @@ from peft.tuners.lora import LoraLayer
 
 from .lora_layer import ADAPTER, LowRankLinear
 from .settings import Settings
+from .tlora import mask_ranks
 
 _ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}
 _FEED_FORWARD = r"|ff\.net\.(0\.proj|2)"
@@ -17,7 +18,7 @@ def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
     says so, on the feed-forward layers beside them.
 
     A is drawn with standard deviation 1 / rank from the seed, B is zero, so the UNet's output stays the same at
-    first. The global random state is left as it was.
+    first. The global random state is left as it was. T-LoRA begins and computes as `tlora` says.
     """
     attention = rf"{_ATTENTION[settings.target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
     modules = rf".*\.({attention}{_FEED_FORWARD if settings.options.feed_forward else ''})"
@@ -31,6 +32,7 @@ def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
         # In fp32, whatever precision peft has taken over from the layer.
         a.data = torch.empty(a.shape).normal_(std=1 / settings.rank, generator=generator).to(a.device)
         b.data = torch.zeros(b.shape, device=b.device)
+    mask_ranks(unet, lora_layers(unet).values(), settings)
 
 
 def lora_parameters(unet: UNet2DConditionModel) -> list[torch.nn.Parameter]:
@@ -45,16 +47,18 @@ def lora_layers(unet: UNet2DConditionModel) -> dict[str, LoraLayer]:
 
 def lora_state_dict(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
     """The adapters as fp32 CPU copies under kohya's names: `lora_unet_..._attn1_to_q.lora_down.weight` (rank, in),
-    `.lora_up.weight` (out, rank) and `.alpha`.
+    `.lora_up.weight` (out, rank) and `.alpha`. T-LoRA's is its whole change at timestep 0.
 
     ComfyUI ignores peft's names for SDXL's attention with nothing but a log line; these load everywhere.
     """
     tensors = {}
     for name, module in lora_layers(unet).items():
         layer = f"lora_unet_{name.replace('.', '_')}"
-        tensors[f"{layer}.lora_down.weight"] = _copy(module.lora_A[ADAPTER].weight)
-        tensors[f"{layer}.lora_up.weight"] = _copy(module.lora_B[ADAPTER].weight)
-        tensors[f"{layer}.alpha"] = torch.tensor(float(module.lora_alpha[ADAPTER]))
+        down, up = module.matrices()
+        tensors[f"{layer}.lora_down.weight"] = _copy(down)
+        tensors[f"{layer}.lora_up.weight"] = _copy(up)
+        # By alpha / rank of the file, which for T-LoRA is another rank than that of the training.
+        tensors[f"{layer}.alpha"] = torch.tensor(float(module.lora_alpha[ADAPTER]) * (len(down) // module.r[ADAPTER]))
     return tensors
 
 

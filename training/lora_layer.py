@@ -14,6 +14,16 @@ ADAPTER = "default"
 class LowRankLinear(Linear):
     """peft's LoRA layer with one adapter, never merged and without dropout, as training has it."""
 
+    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """down (rank, in) and up (out, rank), as they are now."""
+        return self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
+
+    @torch.no_grad()
+    def start_from(self, down: torch.Tensor, up: torch.Tensor) -> None:
+        """Go on from matrices as `matrices` gives them."""
+        self.lora_A[ADAPTER].weight.copy_(down)
+        self.lora_B[ADAPTER].weight.copy_(up)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) to (…, out)."""
         base, a, b = self.base_layer, self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight

@@ -26,6 +26,7 @@ import torch
 from ..files import SUFFIX, prepare_folder
 from .recipe import Recipe
 from .stable_safetensors import save_tensors
+from .tlora_kind import Kind
 
 _RECIPE, _STEP, _LOSSES = "storybooth_recipe", "storybooth_step", "storybooth_losses"
 
@@ -170,6 +171,8 @@ class RunFiles:
         }
         if "prediction" in self.recipe:
             metadata["modelspec.prediction_type"] = "v"
+        if kind := Kind.of_recipe(self.recipe):
+            metadata |= kind.metadata(float(self.recipe.get("alpha", rank)))
         save_tensors(path, tensors, metadata, new)
 
     def _remove_unfinished(self, until: int) -> None:

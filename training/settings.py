@@ -11,6 +11,18 @@ TargetLayers = Literal["self_attention", "self_and_cross_attention"]
 Precision = Literal["bf16", "fp16", "fp32"]
 OptimizerName = Literal["adamw", "adamw_8bit", "prodigy"]
 Schedule = Literal["constant", "linear", "cosine"]
+Method = Literal["LoRA", "T-LoRA"]
+Initialisation = Literal["orthogonal", "plain"]
+LORA, T_LORA = get_args(Method)
+ORTHOGONAL, _ = get_args(Initialisation)
+
+_OF_T_LORA = ("min_rank", "rank_exponent", "initialisation")
+"""Options that mean nothing to a LoRA."""
+
+
+def smallest_rank(rank: int, min_rank: int) -> int:
+    """How many of T-LoRA's ranks act in pure noise: `min_rank`, or, where that is 0, half of them as in its paper."""
+    return min_rank or max(1, rank // 2)
 
 
 class _Checked:
@@ -118,14 +130,49 @@ class Options(_Checked):
         step=0.05,
     )
 
+    method: Method = setting(
+        LORA,
+        "method",
+        "T-LoRA learns less from the noisiest levels, where a LoRA learns the photos' layout: for one to three photos, "
+        "when pictures should follow the prompt more freely. Load its file with T-LoRA Loader.",
+        options=get_args(Method),
+    )
+    min_rank: int = setting(
+        0,
+        "min rank",
+        "T-LoRA only: how many ranks act where all is noise; towards a clear picture all do. Fewer follow the prompt "
+        "more freely and are less like the photos. 0 is half of the rank.",
+        minimum=0,
+        maximum=256,
+    )
+    rank_exponent: float = setting(
+        1.0,
+        "rank exponent",
+        "T-LoRA only: how fast ranks fall away towards more noise. 1 is the paper's straight line; higher keeps fewer "
+        "at middle levels, 0 keeps all everywhere.",
+        minimum=0.0,
+        maximum=10.0,
+        step=0.1,
+    )
+    initialisation: Initialisation = setting(
+        ORTHOGONAL,
+        "initialisation",
+        "T-LoRA only: orthogonal is the paper's, so that no rank repeats another, and the file is twice as large; "
+        "plain begins as a LoRA does.",
+        options=get_args(Initialisation),
+    )
+
     def __post_init__(self) -> None:
-        for name in ("alpha", "min_snr_gamma", "noise_offset", "prior_weight"):
+        for name in ("alpha", "min_snr_gamma", "noise_offset", "prior_weight", "rank_exponent"):
             self._require(name, 0 <= getattr(self, name) < math.inf, "0 or more")
-        self._require("warmup_steps", self.warmup_steps >= 0, "0 or more")
+        for name in ("warmup_steps", "min_rank"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("text_dropout", 0 <= self.text_dropout < 1, "0 or more and less than 1")
         self._require("background_weight", 0 <= self.background_weight <= 1, "0 to 1")
         self._require_option("optimizer")
         self._require_option("lr_schedule")
+        self._require_option("method")
+        self._require_option("initialisation")
 
 
 @dataclass(frozen=True)
@@ -240,6 +287,16 @@ class Settings(_Checked):
         self._require_option("target_layers")
         self._require_option("precision")
         self._require("seed", self.seed >= 0, "0 or more")
+        if self.options.method == T_LORA and self.min_rank > self.rank:
+            raise ValueError(
+                f"{named(Options, 'min_rank')}: got {self.min_rank}, expected at most the rank, {self.rank}. Lower it, "
+                "or raise rank."
+            )
+
+    @property
+    def min_rank(self) -> int:
+        """How many of T-LoRA's ranks act in pure noise."""
+        return smallest_rank(self.rank, self.options.min_rank)
 
     @property
     def alpha(self) -> float:
@@ -249,9 +306,11 @@ class Settings(_Checked):
     def recipe(self) -> dict[str, Any]:
         """All settings as plain values, of the options only those that differ from their defaults.
 
-        So a run from before an option existed stays the same run.
+        So a run from before an option existed stays the same run. Those that the method does not know are left out.
         """
         values = asdict(self)
         values.pop("options")
         defaults = asdict(Options())
-        return values | {name: value for name, value in asdict(self.options).items() if value != defaults[name]}
+        changed = {name: value for name, value in asdict(self.options).items() if value != defaults[name]}
+        unread = _OF_T_LORA if self.options.method == LORA else ()
+        return values | {name: value for name, value in changed.items() if name not in unread}

@@ -17,6 +17,7 @@ from diffusers import UNet2DConditionModel
 
 from .lora import ADAPTER, lora_layers
 from .settings import Settings
+from .tlora_kind import Kind, require_same_kind
 
 _PREFIX = re.compile(r"lora_unet_|unet\.|base_model\.model\.(unet\.)?")
 _SUFFIX = re.compile(
@@ -45,10 +46,13 @@ _BESIDE = "Load it with Load LoRA before the trainer: what is trained then comes
 def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) -> None:
     """Start the adapters of `unet` from the LoRA in `path`, which may have another alpha. Layers it lacks start anew.
 
-    Raises ValueError naming `rank` where the ranks differ, and `continue_from` where the file changes anything that
-    this run does not train, or says too little; and what `read_lora` raises.
+    Raises ValueError naming `rank` where the ranks differ, `method` where only one of both is a T-LoRA, `continue_from`
+    where the file changes anything that this run does not train, or says too little; and what `read_lora` raises.
     """
     tensors, metadata = read_lora(path)
+    require_same_kind(path.name, metadata, settings)
+    kind = Kind.asked_for(settings)
+    fold = kind.file_rank // kind.rank if kind else 1
     modules = {name.replace(".", "_"): module for name, module in lora_layers(unet).items()}
     blocks = unet.config.layers_per_block + 1
     downs: dict[str, torch.Tensor] = {}
@@ -80,11 +84,11 @@ def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) ->
                     f"continue_from: {path.name} has a layer {layer} of {[tuple(t.shape) for t in theirs]}, and this "
                     f"model one of {[tuple(t.shape) for t in ours]}. Choose a LoRA that was made for this model."
                 )
-            if rank != settings.rank:
-                raise ValueError(f"rank: got {settings.rank}, but {path.name} has rank {rank}. Set rank to {rank}.")
+            if rank != settings.rank * fold:
+                theirs = rank // fold
+                raise ValueError(f"rank: got {settings.rank}, but {path.name} has rank {theirs}. Set rank to {theirs}.")
             alpha = alphas[layer].item() if layer in alphas else common or rank
-            ours[0].copy_(down)
-            ours[1].copy_(up * (alpha / settings.alpha))
+            modules[layer].start_from(down, up * (alpha / (settings.alpha * fold)))
 
 
 def read_lora(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

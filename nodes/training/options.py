@@ -17,8 +17,8 @@ from ..widgets import widget
 NONE = "none"
 
 
-def _loras() -> list[str]:
-    """The LoRAs to start from. ComfyUI lists older formats too, which may carry code: only safetensors is ever read."""
+def safe_loras() -> list[str]:
+    """The LoRAs to read. ComfyUI lists older formats too, which may carry code: only safetensors is ever read."""
     return [name for name in folder_paths.get_filename_list("loras") if name.endswith(SUFFIX)]
 
 
@@ -52,7 +52,7 @@ class TrainingOptionsNode(io.ComfyNode):
                 io.Combo.Input(
                     "continue_from",
                     display_name="continue from",
-                    options=[NONE, *_loras()],
+                    options=[NONE, *safe_loras()],
                     default=NONE,
                     tooltip="A LoRA to start from instead of nothing, such as one that should look more like the "
                     "photos. It must have the same rank and layers.",
@@ -61,6 +61,10 @@ class TrainingOptionsNode(io.ComfyNode):
                 *(widget(Options, name) for name in ("feed_forward", "optimizer", "lr_schedule", "warmup_steps")),
                 *(widget(Options, name) for name in ("min_snr_gamma", "noise_offset")),
                 widget(Options, "background_weight", optional=True),
+                *(
+                    widget(Options, name, optional=True)
+                    for name in ("method", "min_rank", "rank_exponent", "initialisation")
+                ),
             ],
             outputs=[
                 TrainingOptionsSocket.Output(
@@ -78,7 +82,7 @@ class TrainingOptionsNode(io.ComfyNode):
         if class_images is not None:
             require_tensor_list("class_images", class_images, "Load Subject Images")
         class_prompt, continue_from = values.pop("class_prompt"), values.pop("continue_from")
-        require_option("continue_from", continue_from, [NONE, *_loras()])
+        require_option("continue_from", continue_from, [NONE, *safe_loras()])
         lora = None if continue_from == NONE else folder_paths.get_full_path_or_raise("loras", continue_from)
         return io.NodeOutput(TrainingOptions(Options(**values), tuple(class_images or ()), class_prompt, lora))
 

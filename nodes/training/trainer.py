@@ -15,10 +15,12 @@ from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings
+from ...training.tlora_kind import Kind
 from ..canvas import SHOWN_WHEN_CACHED, found_by, show_text, until_cancelled
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
 from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
+from ..tlora import with_tlora
 from ..widgets import timestep_inputs, widget
 from .view import TrainingView
 
@@ -238,7 +240,10 @@ class LoraTrainer(io.ComfyNode):
             _note_outdated(lora_name)
         else:
             _saved[lora_name] = files.path, file_state(files.path)
-        patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
+        if kind := Kind.asked_for(settings):
+            patched = with_tlora(model, trained.tensors, kind, 1.0)
+        else:
+            patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
         sizes = [target_size(photo, settings) for photo in photos.images]
         report = draw_report(settings, trained.losses, sizes, until_cancelled)
         return io.NodeOutput(

@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from diffusers import UNet2DConditionModel
 
 from ...training.unet import FP8, alias, build_unet
+from ..tlora import tloras_of
 from ..weights import Weight, is_dynamic, weights_of
 
 PREFIX = "diffusion_model."
@@ -22,6 +23,11 @@ def require_plain_weights(model: ModelPatcher) -> None:
         raise ValueError(
             "model: it carries a LoRA in bypass mode or with a schedule, which cannot be trained upon. Load that LoRA "
             "with the plain Load LoRA node, or wire the model without it."
+        )
+    if tloras_of(model):
+        raise ValueError(
+            "model: it carries a T-LoRA, which is another one at each timestep and cannot be trained upon. Wire the "
+            "model without it; continue from of LoRA Training Options goes on from its file."
         )
 
 

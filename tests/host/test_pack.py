@@ -11,6 +11,7 @@ NODES = {
     "StoryBoothSubjectImages": "Load Subject Images",
     "StoryBoothLoraTrainer": "Log-Normal DreamBooth LoRA Trainer",
     "StoryBoothTrainingOptions": "LoRA Training Options",
+    "StoryBoothTLoraLoader": "T-LoRA Loader",
     "StoryBoothTimestepPlot": "Timestep Plot",
     "StoryBoothStoryboard": "Storyboard",
     "StoryBoothIdentityBankWriter": "Identity Bank Writer",
