@@ -43,7 +43,9 @@ class Recipe:
     `model` and `lora` are fingerprints of the network. `prompts` are those of the M identity images and `seeds` the
     seeds that a line sets for its own noise, or None. `steps` counts the steps that were sampled; some schedulers
     make one more than was asked. `dtype` is a key of DTYPES. `sampling` says what the network predicts at which noise
-    levels, `negative` is the negative prompt; None in banks that were saved before these were noted.
+    levels, `negative` is the negative prompt; None in banks that were saved before these were noted. `keep` is one of
+    subject.KEEPS; where it is not random, `subject` are the subject's words, or `masks` a fingerprint of the masks that
+    said where it is.
     """
 
     model: str
@@ -62,10 +64,14 @@ class Recipe:
     dtype: str
     sampling: str | None = None
     negative: str | None = None
+    keep: str = "random"
+    subject: str = ""
+    masks: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can carry."""
-        return asdict(self)
+        """As plain values that JSON can carry. What is new is left out where it says nothing."""
+        new = ("keep", "subject", "masks") if self.keep == "random" else ()
+        return {name: value for name, value in asdict(self).items() if name not in new}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
@@ -95,9 +101,10 @@ class Recipe:
         """Whether a bank of this recipe holds `layer` at `step`."""
         return self.storage == "full" or is_consistent(self.schedule, self.seed, step, layer)
 
-    def stored_tokens(self, level: int, tokens: int) -> int:
-        """How many tokens of each identity image a bank of this recipe holds at `level`."""
-        return tokens if self.storage == "full" else self.schedule.kept(level, tokens)
+    def stored_tokens(self, level: int, tokens: int, stock: int | None = None) -> int:
+        """How many tokens of each identity image a bank of this recipe holds at `level`, where `stock` of its `tokens`
+        are to choose from: all of them, or the subject's."""
+        return tokens if self.storage == "full" else self.schedule.kept(level, tokens if stock is None else stock)
 
 
 def _require_plain(made: Recipe | Schedule) -> None:
@@ -109,7 +116,8 @@ def _require_plain(made: Recipe | Schedule) -> None:
 
 
 def size_in_bytes(recipe: Recipe, geometry: Geometry, halves: int = 2) -> int:
-    """The size of the features that a bank of this recipe will hold, known before it is written.
+    """The size of the features that a bank of this recipe will hold, known before it is written; the most that it
+    will hold where it keeps the subject's alone, which takes as much room as the subject does in the pictures.
 
     With M = 2 identity images at 1024x1024 in 50 steps a full bank in fp16 takes 22,020,096,000 bytes.
     """
@@ -130,7 +138,8 @@ class IdentityBank:
     `features[step, layer, half]` is (M, k, C): in a compact bank the k kept tokens in the order of `token_order`, so
     that a smaller strength is a prefix; in a full bank all N tokens in their natural order.
     `sigmas[step]` is the noise level at which that step was written. `latents` is (M, 4, h, w). `previews` are rough
-    pictures of them, (M, h, w, 3) in uint8, or None. `id` is given to no other bank.
+    pictures of them, (M, h, w, 3) in uint8, or None. `id` is given to no other bank. `order[step, level]` (M, n) are
+    the subject's tokens in the order in which they are kept (subject.py); a bank of random tokens has none.
 
     ComfyUI copies model options when it clones a model; a bank is shared, never copied.
     """
@@ -143,6 +152,7 @@ class IdentityBank:
         latents: torch.Tensor,
         features: Mapping[Slot, torch.Tensor],
         previews: torch.Tensor | None = None,
+        order: Mapping[tuple[int, int], torch.Tensor] | None = None,
     ) -> None:
         self.recipe = recipe
         self.sigmas = sigmas
@@ -150,6 +160,7 @@ class IdentityBank:
         self.latents = latents
         self.features = features
         self.previews = previews
+        self.order = dict(order or {})
         self.id = uuid4().hex
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "IdentityBank":
@@ -169,6 +180,16 @@ class IdentityBank:
     def size(self) -> int:
         """Bytes that the features take."""
         return sum(feature.nbytes for feature in self.features.values())
+
+    def stock(self, step: int, level: int) -> int:
+        """How many tokens of each identity image there were to choose from: all, or the subject's."""
+        order = self.order.get((step, level))
+        return self.tokens[level] if order is None else order.shape[1]
+
+    @cached_property
+    def largest_stock(self) -> dict[int, int]:
+        """The most tokens to choose from at any step, of each level."""
+        return {level: max(self.stock(step, level) for step in range(self.recipe.steps)) for level in self.tokens}
 
     @cached_property
     def channels(self) -> dict[int, int]:

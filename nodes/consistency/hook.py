@@ -7,9 +7,11 @@ from comfy_api.latest import io
 from ...consistency.bank import IdentityBank
 from ...consistency.reader import BankReader
 from ...consistency.schedule import Schedule
-from ..checks import require_kind, require_same_network, require_sdxl
+from ...consistency.subject import READERS
+from ..checks import require_kind, require_option, require_same_network, require_sdxl
 from ..sockets import IdentityBankSocket
 from ..widgets import schedule_inputs
+from .keeping import readers_input, say_if_unknown
 from .patching import hooks_for
 from .reading import require_of_writer, say_if_unread
 
@@ -33,6 +35,7 @@ class BankHook(io.ComfyNode):
                     tooltip="From Identity Bank Writer or Load Identity Bank.",
                 ),
                 *schedule_inputs(),
+                readers_input(),
             ],
             outputs=[
                 io.Hooks.Output(
@@ -46,8 +49,11 @@ class BankHook(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(cls, bank: IdentityBank | None = None, **schedule: float) -> list[str]:
+    def check_lazy_status(
+        cls, bank: IdentityBank | None = None, readers: str = "everyone", **schedule: float
+    ) -> list[str]:
         """Look at the widgets, here and on the bank's writer, before anything is trained or written for it."""
+        require_option("readers", readers, READERS)
         asked = Schedule(**schedule)
         if bank is not None:
             return []
@@ -55,9 +61,10 @@ class BankHook(io.ComfyNode):
         return ["bank"]
 
     @classmethod
-    def execute(cls, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
+    def execute(cls, bank: IdentityBank, readers: str = "everyone", **schedule: float) -> io.NodeOutput:
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-        reader = BankReader(bank, Schedule(**schedule))
+        require_option("readers", readers, READERS)
+        reader = BankReader(bank, Schedule(**schedule), readers)
         if say_if_unread(reader, cls.hidden):
             return io.NodeOutput(HookGroup())
 
@@ -65,4 +72,4 @@ class BankHook(io.ComfyNode):
             require_sdxl(model)
             require_same_network(model, bank)
 
-        return io.NodeOutput(hooks_for(reader, check))
+        return io.NodeOutput(hooks_for(reader, check, say_if_unknown(cls.hidden.unique_id, "Identity Bank Hook")))

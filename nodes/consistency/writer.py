@@ -7,6 +7,7 @@ from typing import Any
 import comfy.model_management
 import latent_preview
 import psutil
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
@@ -21,6 +22,7 @@ from ..model import bank_geometry, network_of, sampling_of
 from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
+from .keeping import check_keep, keep_inputs, say_where_unknown
 from .patching import with_phase
 from .previews import rough_pictures
 
@@ -74,6 +76,7 @@ class IdentityBankWriter(io.ComfyNode):
                     default="fp16",
                     tooltip="fp8 halves the memory of fp16 and changes pictures slightly; fp32 doubles it.",
                 ),
+                *keep_inputs(),
             ],
             outputs=[
                 IdentityBankSocket.Output(
@@ -91,8 +94,10 @@ class IdentityBankWriter(io.ComfyNode):
         cls, storyboard: EncodedStoryboard, steps: int, model: ModelPatcher | None = None, **widgets: Any
     ) -> list[str]:
         """Look at storyboard and widgets first: no hours of training for a bank that cannot be written."""
-        _identity_lines(storyboard)
+        identities = _identity_lines(storyboard)
+        keep = widgets.pop("keep", "random"), widgets.pop("subject_masks", None)
         schedule = _check_widgets(steps=steps, **widgets)
+        check_keep(*keep, len(identities), widgets["width"], widgets["height"])
         if why := schedule.why_never(steps):
             _warn_of_empty(why, cls.hidden.unique_id)
         return ["model"] if model is None else []
@@ -111,6 +116,8 @@ class IdentityBankWriter(io.ComfyNode):
         seed: int,
         storage: str,
         bank_dtype: str,
+        keep: str = "random",
+        subject_masks: torch.Tensor | None = None,
         **schedule: float,
     ) -> io.NodeOutput:
         require_sdxl(model)
@@ -118,6 +125,8 @@ class IdentityBankWriter(io.ComfyNode):
         sampling = {"steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler}
         kept = _check_widgets(width, height, **sampling, storage=storage, bank_dtype=bank_dtype, **schedule)
         identities = _identity_lines(storyboard)
+        masks = check_keep(keep, subject_masks, len(identities), width, height)
+        by_words = keep != "random" and not masks
         weights, lora = network_of(model)
         recipe = Recipe(
             model=weights,
@@ -136,6 +145,9 @@ class IdentityBankWriter(io.ComfyNode):
             dtype=bank_dtype,
             sampling=sampling_of(model),
             negative=storyboard.negative_text,
+            keep=keep,
+            subject=storyboard.subject if by_words else "",
+            masks=masks,
         )
         positive = as_batch([storyboard.positive[index] for index in identities])
         key = (recipe, patches_key(model), conditioning_key(positive), conditioning_key(storyboard.negative))
@@ -145,10 +157,11 @@ class IdentityBankWriter(io.ComfyNode):
             # Some nodes, such as Self-Attention Guidance, need the negative prompt at CFG 1, too.
             always = model.model_options.get("disable_cfg1_optimization", False)
             size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(cfg, 1.0) and not always else 2)
-            _announce(recipe, size, cls.hidden.unique_id)
+            unknown = say_where_unknown(storyboard, identities, cls.hidden.unique_id) if by_words else ""
+            _announce(recipe, size, unknown, cls.hidden.unique_id)
             if why := kept.why_never(recipe.steps):
                 _warn_of_empty(why, cls.hidden.unique_id)
-            bank = _write(model, recipe, geometry, positive, storyboard.negative, steps)
+            bank = _write(model, recipe, geometry, positive, storyboard.negative, steps, subject_masks)
             BANKS.put(key, bank, bank.size)
         else:
             show_text("Found the bank that was written before from the same inputs.", cls.hidden.unique_id)
@@ -193,9 +206,12 @@ def _warn_of_empty(why: str, node_id: str) -> None:
     logging.warning("StoryBooth: Identity Bank Writer (node %s): %s", node_id, text)
 
 
-def _announce(recipe: Recipe, size: int, node_id: str) -> None:
-    """Tell the bank's size in bytes before it is written. MemoryError where it cannot fit."""
-    text = f"{len(recipe.prompts)} identity images, bank of {_readable(size)}"
+def _announce(recipe: Recipe, size: int, unknown: str, node_id: str) -> None:
+    """Tell the bank's size in bytes before it is written, and what is `unknown`. MemoryError where it cannot fit."""
+    most = "at most " if recipe.keep != "random" and recipe.storage == "compact" else ""
+    text = f"{len(recipe.prompts)} identity images, bank of {most}{_readable(size)}"
+    if unknown:
+        text += f". {unknown}"
     if len(recipe.prompts) == 1:
         text += ". With one [id] line the identity image has no other to agree with; two or more work better"
     show_text(text, node_id)
@@ -221,14 +237,20 @@ def _readable(size: float) -> str:
 
 
 def _write(
-    model: ModelPatcher, recipe: Recipe, geometry: Geometry, positive: list, negative: list, steps: int
+    model: ModelPatcher,
+    recipe: Recipe,
+    geometry: Geometry,
+    positive: list,
+    negative: list,
+    steps: int,
+    masks: torch.Tensor | None,
 ) -> IdentityBank:
     latent = empty_latent(recipe.width, recipe.height, len(recipe.prompts))
     noise = noise_for(latent, recipe.seed)
     for row, seed in enumerate(recipe.seeds):
         if seed is not None:
             noise[row : row + 1] = noise_for(latent[:1], seed)
-    writer = BankWriter(recipe, geometry, _may_be_pinned())
+    writer = BankWriter(recipe, geometry, _may_be_pinned(), masks)
     latents = sample(
         with_phase(model, writer),
         positive,
