@@ -26,6 +26,8 @@ Checks format and lint, then runs all tests on both releases of ComfyUI. Argumen
 
 def demo(photos: Path | None, subject: str | None) -> int:
     """Draw the Mini story of `photos`, which show what `subject` names, or of the sample photos, on a real ComfyUI."""
+    if photos is not None and not photos.expanduser().exists():  # before anything is installed
+        raise WorkshopError(f"--photos: there is no folder {photos}.")
     comfyui, python = _comfyui()
     if Path(sys.executable) != python:
         return subprocess.call([str(python), *sys.argv])

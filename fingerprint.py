@@ -1,6 +1,6 @@
 """Digests of models, pictures and texts by content, so that what was made from them can be found again."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -16,12 +16,14 @@ class Rounded:
     dtype: torch.dtype
 
 
-def fingerprint(values: Iterable[Any], samples: int | None = 64) -> str:
+def fingerprint(
+    values: Iterable[Any], samples: int | None = 64, each: Callable[[Iterable[Any]], Iterable[Any]] = iter
+) -> str:
     """A digest of nested tuples, lists, tensors and plain values, by content.
 
     Of each tensor its shape and about `samples` values spread over it (None: all) count, whatever its precision and
     device; of a quantised one what it stores; of an object that holds `weights`, as ComfyUI's adapters do, those.
-    Functions and other objects do not.
+    Functions and other objects do not. `each` wraps the values, and may raise where reading them takes too long.
     """
     digest = sha256()
 
@@ -46,7 +48,10 @@ def fingerprint(values: Iterable[Any], samples: int | None = 64) -> str:
         else:
             digest.update(f"{value if value is None or isinstance(value, str | int | float) else ''!r},".encode())
 
-    add(list(values))
+    values = list(values)
+    digest.update(f"[{len(values)}".encode())
+    for value in each(values):
+        add(value)
     return digest.hexdigest()[:32]
 
 

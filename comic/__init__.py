@@ -2,6 +2,9 @@
 
 - `storyboard`: the script's grammar; `near_misses`: what is almost it; `stories`: the one that ships; `styles`: what is
   put around a prompt.
-- `page`: panels and captions laid out; `sheet`: what lies where on a page; `lettering`: fonts, and where a caption
-  breaks.
+- `page`: panels and captions in a grid; `lettering`: fonts, and where a caption breaks; `sheet`: what lies where on a
+  page.
+- `rows`: the notation of a page's rows; `layouts`: those that have a name; `layout`: where their panels lie;
+  `panel_sizes`: the size that each is drawn at; `plan`: a picture of all that; `bound`: pages drawn on a layout.
+- `saving`: pages to files, a format each.
 """

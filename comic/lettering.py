@@ -5,11 +5,13 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 from PIL import ImageFont
 from PIL.ImageFont import FreeTypeFont, Layout
 
+from ..files import file_state
 from .near_misses import visible
 
 ABSENT = "\uffff"
@@ -28,7 +30,6 @@ _UNIT = re.compile(rf"[（「『【《〈“‘]*[{_IDEOGRAPH}][、。，．！�
 _LETTER = re.compile("(?s:.)[\u0300-\u036f\u200d\ufe00-\ufe0f]*")
 
 
-@lru_cache(maxsize=16)
 def load_font(font: str, size: int) -> FreeTypeFont:
     """Load a font.
 
@@ -39,14 +40,33 @@ def load_font(font: str, size: int) -> FreeTypeFont:
 
     Raises FileNotFoundError where there is no such font, ValueError for a file that is none.
     """
+    file = font_file(font)
+    return _opened(file, size, file_state(Path(file))) if file else _built_in(size)
+
+
+def font_file(font: str) -> str:
+    """The path of the file that `load_font` opens; "" for the font that comes with Pillow. Raises as it does."""
     if not font:
-        return ImageFont.load_default(size)
+        return ""
     try:
-        return ImageFont.truetype(font, size)
+        return str(ImageFont.truetype(font).path)
     except (OSError, ValueError):  # ValueError: a name that no file can have
         if os.path.isfile(font):  # noqa: PTH113, Path.is_file raises for such a name
             raise ValueError(f"font: '{font}' cannot be read as a font (.ttf, .otf or .ttc).") from None
         raise FileNotFoundError(f"font: no font file {font[:100]!r} was found.") from None
+
+
+@lru_cache(maxsize=1)
+def _built_in(size: int) -> FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+@lru_cache(maxsize=16)
+def _opened(file: str, size: int, _state: tuple[int, ...]) -> FreeTypeFont:
+    """The font as the file is now: FreeType reads an open file bit by bit, and breaks where somebody writes over it."""
+    font = ImageFont.truetype(BytesIO(Path(file).read_bytes()), size)
+    font.path = file
+    return font
 
 
 def font_for(captions: Iterable[str], font: str, size: int) -> FreeTypeFont:

@@ -4,6 +4,7 @@ Who only wants the picture takes `Sheet.picture`. Files whose text can be select
 of the rest: it says once more, in numbers, what was drawn. All lengths are pixels of the page, from its top left.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,14 +39,24 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word of a line, and where it lies."""
+
+    text: str
+    left: float
+    width: float
+
+
+@dataclass(frozen=True)
 class Line:
     """A line of text: where it begins on the left, its baseline, and how far its letters reach.
 
     `ascent` and `descent`: from the baseline up and down. `family`: the font's name, `font`: its file, "" for Pillow's
-    own. `right_to_left`: it is read from the right; `text` is in the order of reading all the same.
+    own. `right_to_left`: it is read from the right; `text` and `words` are in the order of reading all the same.
     """
 
     text: str
+    words: tuple[Word, ...]
     left: float
     baseline: float
     width: float
@@ -71,7 +82,7 @@ class Sheet:
     lines: list[Line] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, size: tuple[int, int], paper: str) -> "Sheet":
+    def empty(cls, size: tuple[int, int], paper: str | tuple[int, int, int]) -> "Sheet":
         """A page of nothing but paper."""
         return cls(Image.new("RGB", size, paper))
 
@@ -126,13 +137,20 @@ class Sheet:
         """Write a line around `centre`. `direction`: "rtl", or None for the font's own."""
         draw = ImageDraw.Draw(self.picture)
         draw.text((centre, baseline), text, ink, font, anchor="ms", direction=direction)
+        right_to_left = direction == "rtl"
         width = font.getlength(text, direction=direction)
+        left = centre - width / 2
+        words = []
+        for match in re.finditer(r"\S+", text):
+            start, end = (font.getlength(text[:at], direction=direction) for at in match.span())
+            words.append(Word(match.group(), left + (width - end if right_to_left else start), end - start))
         ascent, descent = font.getmetrics()
         file = font.path if isinstance(font.path, str | Path) else ""
         self.lines.append(
             Line(
                 text,
-                centre - width / 2,
+                tuple(words),
+                left,
                 baseline,
                 width,
                 ascent,
@@ -141,7 +159,7 @@ class Sheet:
                 font.getname()[0] or "sans-serif",
                 str(file),
                 ink,
-                direction == "rtl",
+                right_to_left,
             )
         )
 

@@ -10,12 +10,12 @@ import json
 import math
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from ..files import write_whole
 from .bank import DTYPES, IdentityBank, Recipe, Slot, tokens_of
@@ -34,30 +34,60 @@ _LARGEST = 2**14
 """Pixels and steps: ComfyUI's own limits, so that nothing takes long to check."""
 
 _STORED = {"fp16": "F16", "fp8": "F8_E4M3", "fp32": "F32"}
+_DTYPES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.uint8: "U8",
+    torch.int32: "I32",
+}
 _LATENTS = ("F32", "F16", "BF16")
 
 
-def save(bank: IdentityBank, path: Path) -> None:
+def save(bank: IdentityBank, path: Path, each: Callable[[Iterable[str]], Iterable[str]] = iter) -> None:
     """Write `bank` to `path`, whole or not at all.
 
+    `each` wraps the names of the tensors, which are written one by one, and may raise to end that.
     FileExistsError where there is a file already, OSError where the disk is full or the folder read-only.
     """
     tensors = {
-        f"features.{step}.{layer.block}.{layer.index}.{_HALVES[half]}": feature.contiguous()
+        f"features.{step}.{layer.block}.{layer.index}.{_HALVES[half]}": feature
         for (step, layer, half), feature in bank.features.items()
     }
-    tensors["latents"] = bank.latents.contiguous()
-    for (step, level), order in bank.order.items():
-        tensors[f"order.{step}.{level}"] = order.int().contiguous()
+    tensors["latents"] = bank.latents
+    tensors |= {f"order.{step}.{level}": order.int() for (step, level), order in bank.order.items()}
     if bank.previews is not None:
-        tensors["previews"] = bank.previews.contiguous()
+        tensors["previews"] = bank.previews
     metadata = {
         "format": FORMAT,
         "recipe": json.dumps(bank.recipe.to_dict()),
         "sigmas": json.dumps(bank.sigmas),
         "tokens": json.dumps(bank.tokens),
     }
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata), new=True)
+    write_whole(path, lambda temporary: _write(temporary, tensors, metadata, each), new=True)
+
+
+def _write(
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str],
+    each: Callable[[Iterable[str]], Iterable[str]],
+) -> None:
+    """Write a safetensors file piece by piece; safetensors itself would hold a second copy of a bank of gigabytes."""
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # its order: all are aligned
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        start, end = end, end + tensors[name].nbytes
+        shape = list(tensors[name].shape)
+        header[name] = {"dtype": _DTYPES[tensors[name].dtype], "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in each(order):
+            file.write(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def load(path: Path) -> IdentityBank:

@@ -7,12 +7,16 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 - `graph`: what the queued graph says beyond a node's own sockets; `errors`: what an error holds on to.
 - `words`: where the subject's words are in an encoded prompt.
 - `cache`: banks and panels that were made before; `cache_keys`: what finds them again; `residents`: banks on a device.
-- `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie."""
+- `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie.
+- `outputs`: files that clients of the API find.
+"""
 
 from comfy_api.latest import ComfyExtension, io
 
 from .comic.page import ComicPage
+from .comic.page_layout import PageLayoutNode
 from .comic.panel_sampler import PanelSampler
+from .comic.save_comic import SaveComic
 from .comic.storyboard import Storyboard
 from .consistency.bank_files import LoadIdentityBank, SaveIdentityBank
 from .consistency.hook import BankHook
@@ -21,6 +25,7 @@ from .consistency.writer import IdentityBankWriter
 from .mini.checkpoint import MiniCheckpoint
 from .training.options import TrainingOptionsNode
 from .training.photos import SubjectImages
+from .training.save_lora import SaveLora
 from .training.timestep_plot import TimestepPlot
 from .training.trainer import LoraTrainer
 
@@ -34,10 +39,13 @@ NODES: list[type[io.ComfyNode]] = [
     IdentityBankWriter,
     ConsistentAttention,
     BankHook,
+    PageLayoutNode,
     PanelSampler,
     ComicPage,
+    SaveComic,
     SaveIdentityBank,
     LoadIdentityBank,
+    SaveLora,
 ]
 
 

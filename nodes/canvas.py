@@ -19,6 +19,11 @@ SHOWN_WHEN_CACHED = {"has_intermediate_output": True} if hasattr(io.Schema, "has
 """For the Schema of a node that shows more than images: newer ComfyUI then shows it again after a cached run."""
 
 
+def found_by(*words: str) -> dict[str, list[str]]:
+    """For the Schema of a node that is also to be found under other words, where ComfyUI's search knows of them."""
+    return {"search_aliases": ["storybooth", *words]} if "search_aliases" in io.Schema.__dataclass_fields__ else {}
+
+
 def show_text(text: str, node_id: str) -> None:
     """Show a line of text on the node. Nothing happens where no server runs.
 

@@ -7,6 +7,7 @@ from comfy.model_patcher import ModelPatcher
 from ..consistency.bank import Geometry, tokens_of
 from ..consistency.schedule import Layer
 from ..fingerprint import fingerprint
+from .canvas import until_cancelled
 from .weights import weights_of
 
 
@@ -28,7 +29,7 @@ def network_of(model: ModelPatcher) -> tuple[str, str]:
     """
     weights = sorted(weights_of(model, "diffusion_model.").items(), key=lambda entry: entry[0])
     patches = [(key, weight.patches) for key, weight in weights if weight.patches]
-    numbers = fingerprint((key, weight.counted) for key, weight in weights)
+    numbers = fingerprint(((key, weight.counted) for key, weight in weights), each=until_cancelled)
     return numbers, fingerprint(patches) if patches else ""
 
 

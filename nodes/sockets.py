@@ -53,4 +53,7 @@ class TrainingOptions:
 
 StoryboardSocket = io.Custom("STORYBOARD")
 IdentityBankSocket = io.Custom("IDENTITY_BANK")
+PageLayoutSocket = io.Custom("PAGE_LAYOUT")
 TrainingOptionsSocket = io.Custom("TRAINING_OPTIONS")
+PageLayersSocket = io.Custom("PAGE_LAYERS")
+"""A tuple of `comic.sheet.Sheet`, one for each page."""

@@ -76,8 +76,7 @@ if page.is_dir() or not page.parent.is_dir() or not os.access(page.parent, os.W_
     sys.exit(f"--page: {page} cannot be written. Name a file in a folder that is there, such as page.png.")
 try:
     photos = find_photos(chosen.photos, elsewhere=True)
-    print(photos.told, file=sys.stderr)
-    photos.require_subject(chosen.subject)
+    print(photos.told, photos.doubt(chosen.subject), sep="\n", file=sys.stderr)
     try:
         graph = json.loads(text_of("--workflow", chosen.workflow))
     except json.JSONDecodeError as error:

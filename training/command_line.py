@@ -20,7 +20,7 @@ from .arguments import Job, read_job, settings_of
 from .examples import Photos
 from .photo_folder import read_subject, require_captions
 from .precision import DTYPES, automatic_precision
-from .recipe import make_recipe
+from .recipe import make_recipe, name_of
 from .run import make_trainer, train_lora
 from .run_files import RunFiles
 from .sdxl_encoders import Encoders
@@ -87,6 +87,7 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     clip = [*_weights(encoders.clip_l), *_weights(encoders.clip_g)]
     models = {"model": fingerprint(_weights(unet)), "clip": fingerprint(clip), "vae": fingerprint(_weights(vae))}
     recipe = make_recipe(settings, models, photos, start)
+    name = file_name(name_of(job.lora_name, recipe), "lora_name")
     files = RunFiles(_path(job.loras) / name, _path(job.states), recipe)
     if files.find_finished() is not None:
         logging.info("This very run is finished; nothing is trained again.")

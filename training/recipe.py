@@ -9,6 +9,8 @@ from .examples import Photos
 from .settings import Settings
 from .starting_lora import read_lora
 
+DIGEST = "%digest%"
+
 Recipe = Mapping[str, Any]
 """A run's settings, and fingerprints of models, images and captions."""
 
@@ -35,6 +37,16 @@ def make_recipe(
         ),
         **({"continue_from": _of_file(continue_from)} if continue_from else {}),
     }
+
+
+def name_of(lora_name: str, recipe: Recipe) -> str:
+    """`lora_name` with `%digest%` in it replaced by twelve signs made of the recipe.
+
+    Other photos, captions, models or settings give another name; more steps, or another seed, do not: the same run may
+    go on, and of other seeds a file's name tells otherwise (`RunFiles.beside_another_seed`).
+    """
+    lasting = sorted((name, repr(value)) for name, value in recipe.items() if name not in ("steps", "seed"))
+    return lora_name.replace(DIGEST, fingerprint(lasting)[:12])
 
 
 def _of_file(path: Path) -> str:

@@ -1,7 +1,8 @@
 """The report of a run as a picture: its loss, and the timesteps it drew beside the distribution that was asked for."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,21 +16,27 @@ from .timesteps import TRAIN_TIMESTEPS
 
 _SIZE = (640, 480)  # pixels of each plot
 _BARS = 40
+Each = Callable[[Iterable[Any]], Iterable[Any]]
 
 
-def draw_report(settings: Settings, losses: Sequence[float], buckets: Sequence[Hashable]) -> Image.Image:
-    """Loss curve and histogram of a run of `len(losses)` steps, side by side. `buckets[i]` is the size of photo i."""
-    drawn = drawn_timesteps(settings, len(losses), buckets)
+def draw_report(
+    settings: Settings, losses: Sequence[float], buckets: Sequence[Hashable], each: Each = iter
+) -> Image.Image:
+    """Loss curve and histogram of a run of `len(losses)` steps, side by side. `buckets[i]` is the size of photo i.
+
+    All steps are drawn again, which takes seconds where they are tens of thousands: `each` wraps them, and may raise.
+    """
+    drawn = drawn_timesteps(settings, len(losses), buckets, each)
     return side_by_side([draw_losses(losses), draw_timesteps(settings, drawn)])
 
 
-def drawn_timesteps(settings: Settings, steps: int, buckets: Sequence[Hashable]) -> np.ndarray:
+def drawn_timesteps(settings: Settings, steps: int, buckets: Sequence[Hashable], each: Each = iter) -> np.ndarray:
     """The timesteps at which a run of so many steps has seen its photos, in order. They follow from its seed."""
     drawn = [
         timesteps.sample(
             settings.timestep_sampling, len(batch), generator(settings, DRAWS, step, index), settings.mu, settings.sigma
         )
-        for step, batches in enumerate(islice(step_batches(buckets, settings), steps))
+        for step, batches in enumerate(each(islice(step_batches(buckets, settings), steps)))
         for index, batch in enumerate(batches)
     ]
     return np.concatenate(drawn)

@@ -33,7 +33,8 @@ def run(comfyui: Path, photos: Path | None, subject: str | None = None) -> None:
         try:
             found = find_photos(photos)
             console.print(found.told, markup=False)
-            found.require_subject(subject or _story_subject())
+            if doubt := found.doubt(subject or _story_subject()):
+                console.print(doubt, markup=False)
             folder = found.copy_into(BASE / "input")
         except OSError as error:
             raise WorkshopError(f"--photos: they cannot be copied to {BASE / 'input'} ({error}).") from error

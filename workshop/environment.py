@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from . import DEV, ROOT, WorkshopError
@@ -29,6 +30,11 @@ def create() -> None:
     digest = _digest([sys.version])
     if _stamp("created") == digest:
         return
+    if not all(map(_is_there, ("venv", "ensurepip"))):  # Debian's Python comes without the second
+        raise WorkshopError(
+            "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv; elsewhere "
+            "take a Python from python.org."
+        )
     print(f"Making a virtual environment in {ENV}")
     remake(ENV)
     made = subprocess.run([sys.executable, "-m", "venv", str(ENV)], capture_output=True, text=True, errors="replace")
@@ -37,6 +43,13 @@ def create() -> None:
         raise WorkshopError(f"Python could not make a virtual environment in {ENV}:\n{reason}")
     pip("install", "--upgrade", "setuptools", "wheel")
     _set_stamp("created", digest)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it was taken away from the running Python
+        return False
 
 
 def install(stage: str, files: Iterable[Path]) -> None:

@@ -55,17 +55,18 @@ class Photos:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
 
-    def require_subject(self, subject: str) -> None:
-        """Raise WorkshopError where captions beside the photos call the subject something else than --subject does.
+    def doubt(self, subject: str) -> str:
+        """A sentence where captions beside the photos call the subject something else than --subject does, else "".
 
-        The trainer learns the captions' words; a story in other words would draw whatever these mean to the model.
+        The trainer learns the captions' words; a story in other words draws whatever these mean to the model.
         """
         words = _plain(subject)
-        if self.captions and not any(words in _plain(caption) for caption in self.captions):
-            raise WorkshopError(
-                f"--subject: got '{subject}', but no caption beside the photos has these words; one says "
-                f"'{self.captions[0][:80]}'. Say what the captions call it, or take the captions away."
-            )
+        if not self.captions or any(words in _plain(caption) for caption in self.captions):
+            return ""
+        return (
+            f"--subject: '{subject}' is in no caption beside the photos, and captions are what is learned; one says "
+            f"'{self.captions[0][:80]}'. Call it the same in both, or take the captions away."
+        )
 
     def upload(self, comfy: Client) -> None:
         """Send them to a server. What an earlier, interrupted call has sent is sent again: it is the same."""

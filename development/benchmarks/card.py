@@ -444,7 +444,7 @@ def story():
         **schedule,
     )
     (patched,) = run("patch", ConsistentAttention, model=trained, bank=bank, **schedule)
-    images, _ = run(
+    (images,), _ = run(
         "panels", PanelSampler, model=patched, storyboard=board, vae=vae, seed_mode="same", bank=bank, **common
     )
     told["panels"] = list(images.shape)

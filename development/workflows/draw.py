@@ -1,6 +1,6 @@
 """Draw the workflows that ship with the pack: `workflows/*.json`, API twins, thumbnails, and `docs/canvas.jpg`.
 
-    .dev/env/bin/python development/workflows/draw.py
+    .dev/env/bin/python development/workflows/draw.py [name ...]
 
 The graphs are written down here once. A real canvas turns them into both formats, so each is exactly what ComfyUI
 itself would save; then it runs the Mini story for the pictures. Run this after an input was added to a node or Mini
@@ -11,6 +11,7 @@ learned something, look at the result, and commit it.
 import io
 import json
 import runpy
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -27,6 +28,7 @@ from storybooth.comic.storyboard import parse
 from storybooth.development import browser
 from storybooth.development.canvas import open_canvas
 from storybooth.development.workflows.graphs import Node, Stage, Story
+from storybooth.development.workflows.photos_as_uploads import UPLOADS, photos_as_uploads
 from storybooth.development.workflows.two_characters import TWO_CHARACTERS
 from storybooth.workshop import ROOT, host
 from storybooth.workshop.client import Graph
@@ -172,6 +174,7 @@ STORIES = (
     ),
     TWO_CHARACTERS,
 )
+STORIES += (photos_as_uploads(STORIES[0]),)
 
 _DRAW = """async ([api, nodes, stages, pack]) => {
     await app.loadApiJson(api, "story");
@@ -247,13 +250,17 @@ def _write(path: str, content: Any) -> None:
 
 
 def main() -> None:
-    """Write every workflow in both formats, its thumbnail, and the canvas after a run."""
+    """Write every workflow, or those named, in both formats, its thumbnail, and the canvas after a run."""
     (WORKFLOWS / "api").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
         install_pack(Path(base))
         with serve(host.obtain(host.NEWEST), Path(base)) as comfy:
             chromium = playwright.chromium.launch(executable_path=browser.executable(), args=["--no-sandbox"])
+            for name, photo in UPLOADS.items():
+                comfy.upload(name, photo.read_bytes())
             for story in STORIES:
+                if sys.argv[1:] and story.name not in sys.argv[1:]:
+                    continue
                 page = chromium.new_context().new_page()  # a canvas remembers values of an earlier graph
                 open_canvas(page, comfy.url)
                 workflow, api = draw(page, story)

@@ -1,21 +1,29 @@
 """Panels and captions in, a comic page out."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...comic.page import CAPTION_PLACES, check_lettering, layout_page
+from ...comic.bound import caption_boxes, place_pages
+from ...comic.layout import PageLayout
+from ...comic.lettering import font_file
+from ...comic.page import CAPTION_PLACES, check_lettering, place_page
+from ...comic.sheet import Sheet
+from ...files import file_state
 from ...pixels import to_pil, to_tensor
 from .. import folders  # noqa: F401 (registers models/fonts)
-from ..canvas import until_cancelled
-from ..checks import require_kind, require_tensor_list
-from ..sockets import EncodedStoryboard, StoryboardSocket
+from ..canvas import found_by, until_cancelled
+from ..checks import require_kind, require_tensor_list, single_values
+from ..sockets import EncodedStoryboard, PageLayersSocket, PageLayoutSocket, StoryboardSocket
+from .panel_drawing import in_batches
 
 
 class ComicPage(io.ComfyNode):
-    """Panels and captions to one page."""
+    """Panels and captions to one page, or with a layout to as many as it has."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -23,7 +31,9 @@ class ComicPage(io.ComfyNode):
             node_id="StoryBoothComicPage",
             display_name="Comic Page",
             category="StoryBooth",
-            description="Lays the panels out on one page and writes their captions.",
+            **found_by("comic book", "comic layout", "manga page", "captions"),
+            description="Lays the panels out on one page, or as Page Layout says, and writes their captions.",
+            is_input_list=True,
             inputs=[
                 io.Image.Input(
                     "images",
@@ -37,7 +47,12 @@ class ComicPage(io.ComfyNode):
                     tooltip="The story that the panels belong to; its captions are written on the page.",
                 ),
                 io.Int.Input(
-                    "columns", display_name="columns", default=3, min=1, max=64, tooltip="Panels side by side."
+                    "columns",
+                    display_name="columns",
+                    default=3,
+                    min=1,
+                    max=64,
+                    tooltip="Panels side by side, where no layout is wired in.",
                 ),
                 io.Int.Input(
                     "gutter",
@@ -45,14 +60,15 @@ class ComicPage(io.ComfyNode):
                     default=24,
                     min=0,
                     max=512,
-                    tooltip="White space between the panels and around the page, in pixels.",
+                    tooltip="White space between the panels and around the page, in pixels. A layout has its own.",
                 ),
                 io.Combo.Input(
                     "caption_place",
                     display_name="caption place",
                     options=list(CAPTION_PLACES),
                     default=CAPTION_PLACES[0],
-                    tooltip="Where captions stand: on the paper, or inside the picture on a pale strip.",
+                    tooltip="Where captions stand: on the paper, or inside the picture on a pale strip. With a layout, "
+                    "in boxes inside their panels, at the top or at the bottom.",
                 ),
                 io.Int.Input(
                     "caption_size",
@@ -70,59 +86,107 @@ class ComicPage(io.ComfyNode):
                     "as NanumGothic.ttf for Korean. Empty: a built-in font for English, or one for Latin, "
                     "Greek and Cyrillic letters where a caption needs it.",
                 ),
+                PageLayoutSocket.Input(
+                    "layout",
+                    display_name="layout",
+                    optional=True,
+                    tooltip="From Page Layout, as many pages as the story needs. Wire it into Story Panel Sampler too, "
+                    "so that panels have the shape of their places and nothing of them is cut off.",
+                ),
             ],
             outputs=[
-                io.Image.Output("page", display_name="page", tooltip="The comic page, one image."),
+                io.Image.Output(
+                    "page",
+                    display_name="page",
+                    is_output_list=True,
+                    tooltip="The comic page, one image; with a layout all pages, in their order.",
+                ),
+                PageLayersSocket.Output(
+                    "layers",
+                    display_name="layers",
+                    is_output_list=True,
+                    tooltip="What lies where on the pages, for Save Comic: text that can be selected, and layers.",
+                ),
             ],
         )
 
     @classmethod
-    def check_lazy_status(
-        cls,
-        storyboard: EncodedStoryboard,
-        columns: int,
-        gutter: int,
-        caption_place: str,
-        caption_size: int,
-        font: str,
-        images: torch.Tensor | None = None,
-        **_: Any,
-    ) -> list[str]:
+    def check_lazy_status(cls, images: Sequence[torch.Tensor | None] = (None,), **inputs: Sequence[Any]) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
-        check_lettering(
-            _captions(storyboard), columns, gutter, caption_place, caption_size, font=_font_path(font.strip())
-        )
-        return ["images"] if images is None else []
+        if _layout_of(inputs) is None:
+            for values in _calls(inputs):
+                check_lettering(_captions(values["storyboard"]), **_lettering(values, "columns", "gutter"))
+        else:
+            values = single_values(inputs)
+            captions = _captions(values["storyboard"])
+            check_lettering(captions, columns=1, gutter=0, **_lettering(values))
+            caption_boxes(captions, values["layout"], **_lettering(values))
+        return ["images"] if all(image is None for image in images) else []
 
     @classmethod
-    def execute(
-        cls,
-        images: torch.Tensor,
-        storyboard: EncodedStoryboard,
-        columns: int,
-        gutter: int,
-        caption_place: str,
-        caption_size: int,
-        font: str,
-    ) -> io.NodeOutput:
-        require_kind("images", images, torch.Tensor, "Story Panel Sampler")
-        require_tensor_list("images", [images], "Story Panel Sampler")
-        captions = _captions(storyboard)
-        page = layout_page(
-            [to_pil(image[..., :3]) for image in until_cancelled(images)],
-            captions,
-            columns=columns,
-            gutter=gutter,
-            caption_place=caption_place,
-            caption_size=caption_size,
-            font=_font_path(font.strip()),
-        )
-        return io.NodeOutput(to_tensor(page)[None])
+    def execute(cls, images: Sequence[torch.Tensor], **inputs: Sequence[Any]) -> io.NodeOutput:
+        require_tensor_list("images", images, "Story Panel Sampler")
+        if _layout_of(inputs) is None:
+            sheets = [_grid(**values) for values in _calls({"images": images, **inputs})]
+            return io.NodeOutput([to_tensor(sheet.picture)[None] for sheet in sheets], [(sheet,) for sheet in sheets])
+        values = single_values(inputs)
+        panels = [to_pil(image[..., :3]) for batch in images for image in until_cancelled(batch)]
+        captions = _captions(values["storyboard"])
+        sheets = place_pages(panels, captions, values["layout"], **_lettering(values))
+        pages = [to_tensor(sheet.picture)[None] for sheet in until_cancelled(sheets)]
+        return io.NodeOutput(in_batches(pages), [tuple(sheets)])
+
+    @classmethod
+    def fingerprint_inputs(cls, font: Sequence[str | None] = (), **_: Any) -> list[tuple[int, ...]]:
+        """Write the page again when the font's file has become another one."""
+        return [_font_state(name or "") for name in font]  # None: it comes from another node
+
+
+def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) -> Sheet:
+    """One page of panels in a grid."""
+    return place_page(
+        [to_pil(image[..., :3]) for image in until_cancelled(images)],
+        _captions(storyboard),
+        **_lettering(values, "columns", "gutter"),
+    )
+
+
+def _layout_of(inputs: dict[str, Sequence[Any]]) -> PageLayout | None:
+    """The layout that is wired in, which otherwise is taken out of `inputs`. ValueError where it is something else."""
+    if all(layout is None for layout in inputs.get("layout", ())):
+        inputs.pop("layout", None)
+        return None
+    for layout in inputs["layout"]:
+        require_kind("layout", layout, PageLayout, "Page Layout")
+    return inputs["layout"][0]
+
+
+def _calls(inputs: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """What ComfyUI calls a node with that takes no lists: one value of each, the last again where there are fewer."""
+    for name, values in inputs.items():
+        if not values:
+            raise ValueError(f"{name}: got an empty list, expected a value. The node that is wired in gives none.")
+    for index in range(max(map(len, inputs.values()))):
+        yield {name: values[min(index, len(values) - 1)] for name, values in inputs.items()}
+
+
+def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """The widgets that say how captions are written, as `comic` takes them, and some `more`."""
+    named = {name: values[name] for name in (*more, "caption_place", "caption_size")}
+    return {**named, "font": _font_path(values["font"].strip())}
 
 
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
     return [storyboard.panels[index].caption for index in storyboard.shown]
+
+
+def _font_state(name: str) -> tuple[int, ...]:
+    try:
+        file = font_file(_font_path(name.strip()))
+        return file_state(Path(file)) if file else ()
+    except (ValueError, OSError):  # told when the page is written
+        return ()
 
 
 def _font_path(name: str) -> str:

@@ -1,7 +1,8 @@
 """Panels, each drawn once: what was drawn in this server before from the same inputs is taken from the cache."""
 
 from collections.abc import Container, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import latent_preview
 import torch
@@ -12,6 +13,7 @@ from comfy.utils import ProgressBar
 from ...fingerprint import fingerprint
 from ..cache import PANELS
 from ..cache_keys import conditioning_key, patches_key
+from ..canvas import until_cancelled
 from ..consistency.patching import without_bank
 from ..model import network_of
 from ..sampling import Callback, as_batch, can_be_batch, empty_latent, noise_for, sample
@@ -40,17 +42,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class Line:
-    """What one panel is drawn from; `plain` leaves the bank alone. With `latent` (1, 4, h, w) it is drawn already."""
+    """What one panel is drawn from; `plain` leaves the bank alone. With `latent` (1, 4, h, w) it is drawn already.
+
+    `size` is its (width, height) in pixels, where it has another than the settings say.
+    """
 
     positive: Conditioning
     seed: int
     plain: bool
     latent: torch.Tensor | None = None
+    size: tuple[int, int] | None = None
 
     def joins(self, other: "Line") -> bool:
         """Whether both can be drawn in one batch, each as it would be alone."""
         conditionings = [self.positive, other.positive]
-        return (self.seed, self.plain) == (other.seed, other.plain) and can_be_batch(conditionings)
+        return (self.seed, self.plain, self.size) == (other.seed, other.plain, other.size) and can_be_batch(
+            conditionings
+        )
 
 
 class PanelSampling:
@@ -70,8 +78,7 @@ class PanelSampling:
         self._at_once = at_once if settings.sampler_name in ROW_BY_ROW else 1
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self._models = {False: model, True: without_bank(model)}
-        network = network_of(model)
-        shared = network, conditioning_key(negative), settings
+        shared = network_of(model), conditioning_key(negative)
         self._keys = {plain: (*shared, patches_key(patched)) for plain, patched in self._models.items()}
 
     def latents(self, lines: Sequence[Line]) -> Iterator[torch.Tensor]:
@@ -107,7 +114,7 @@ class PanelSampling:
 
     def _draw(self, lines: Sequence[Line], place: int) -> list[torch.Tensor]:
         """Latents (1, 4, h, w) of lines that share a batch, the first of which is the panel at `place`."""
-        first, settings = lines[0], self._settings
+        first, settings = lines[0], self._settings_of(lines[0])
         noise = noise_for(empty_latent(settings.width, settings.height), first.seed)
         latents = sample(
             self._models[first.plain],
@@ -124,7 +131,12 @@ class PanelSampling:
         return [latent.clone() for latent in latents.split(1)]
 
     def _key(self, line: Line) -> Hashable:
-        return (self._keys[line.plain], conditioning_key(line.positive), line.seed)
+        return (self._keys[line.plain], self._settings_of(line), conditioning_key(line.positive), line.seed)
+
+    def _settings_of(self, line: Line) -> Settings:
+        if line.size is None:
+            return self._settings
+        return replace(self._settings, width=line.size[0], height=line.size[1])
 
     def _callback(self, done: int, panels: int) -> Callback:
         """Shows a preview and moves the bar on, one for each panel's step; raises where the user cancels."""
@@ -142,7 +154,7 @@ class PanelDecoding:
     def __init__(self, vae: VAE) -> None:
         self._vae = vae
         weights = weights_of(vae.patcher)
-        self._key = fingerprint(weights[name].counted for name in sorted(weights))
+        self._key = fingerprint((weights[name].counted for name in sorted(weights)), each=until_cancelled)
 
     def image(self, latent: torch.Tensor) -> torch.Tensor:
         """Latent (1, 4, h, w) -> image (1, height, width, 3) in 0..1. ValueError where the VAE returns NaN."""
@@ -157,3 +169,9 @@ class PanelDecoding:
                 )
             PANELS.put(key, image, image.nbytes)
         return image
+
+
+def in_batches(pictures: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors (1, ...) in their order, joined with their neighbours where they are of one size."""
+    runs = groupby(pictures, key=lambda picture: picture.shape)
+    return [torch.cat(list(run)) for _, run in runs]

@@ -1,7 +1,7 @@
 """Story Panel Sampler: draws every panel of a storyboard."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.utils
@@ -10,9 +10,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
+from ...comic.layout import PageLayout
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
-from ..canvas import SHOWN_WHEN_CACHED, show_text
+from ..canvas import SHOWN_WHEN_CACHED, found_by, show_text
 from ..checks import (
     require_kind,
     require_option,
@@ -25,10 +26,10 @@ from ..checks import (
 from ..consistency.reading import WRITER
 from ..graph import source_of, widgets_of
 from ..residents import RESIDENTS
-from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
+from ..sockets import EncodedStoryboard, IdentityBankSocket, PageLayoutSocket, StoryboardSocket
 from ..weights import is_dynamic
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
-from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings
+from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings, in_batches
 from .panel_strip import PanelStrip
 
 SEED_MODES = ("same", "increment")
@@ -44,6 +45,7 @@ class PanelSampler(io.ComfyNode):
             node_id="StoryBoothPanelSampler",
             display_name="Story Panel Sampler",
             category="StoryBooth",
+            **found_by("comic", "storydiffusion", "consistent character", "ksampler story"),
             description="Draws every line of the storyboard that is not [hidden], in story order. When the story "
             "changes, only the panels that it changes are drawn again.",
             inputs=[
@@ -91,12 +93,26 @@ class PanelSampler(io.ComfyNode):
                     tooltip="Draws up to so many panels with the same seed in one batch, which is faster on a GPU with "
                     "memory to spare. Samplers that add noise on the way, such as euler_ancestral, draw one by one.",
                 ),
+                PageLayoutSocket.Input(
+                    "layout",
+                    display_name="layout",
+                    optional=True,
+                    tooltip="From Page Layout. Each panel is then drawn in the shape of its place, at SDXL's own size "
+                    "of that shape; of width and height only the area counts.",
+                ),
             ],
             outputs=[
-                io.Image.Output("images", display_name="images", tooltip="One picture for each line that is shown."),
+                io.Image.Output(
+                    "images",
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="One picture for each line that is shown: a batch, or with a layout a list of batches, as "
+                    "panels of different sizes have no place in one.",
+                ),
                 io.Latent.Output(
                     "latents",
                     display_name="latents",
+                    is_output_list=True,
                     tooltip="The panels before the VAE, for another VAE or a second sampler.",
                 ),
             ],
@@ -106,21 +122,28 @@ class PanelSampler(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(
-        cls, storyboard: EncodedStoryboard, width: int, height: int, vae: VAE | None = None, **others: Any
+        cls,
+        storyboard: EncodedStoryboard,
+        width: int,
+        height: int,
+        vae: VAE | None = None,
+        layout: PageLayout | None = None,
+        **others: Any,
     ) -> list[str]:
         """Look at all that is known by now: no hours of training and drawing for panels that cannot be drawn."""
         require_sdxl_vae(vae)
         _require_widgets(width, height, **{name: others[name] for name in WIDGETS if name in others})
         shown = _shown_lines(storyboard)
+        sizes = _sizes_of(storyboard, layout, width, height)
         # An optional socket is only among the inputs where something is wired to it.
         wanted = [name for name in ("model", "bank") if name in others and others[name] is None]
         if "bank" not in wanted:
-            _identity_latents(storyboard, others.get("bank"), width, height)
+            _identity_latents(storyboard, others.get("bank"), width, height, sizes)
             return wanted
         if set(storyboard.identities).isdisjoint(shown):  # the bank's pictures are not among the panels
             return wanted[:1]
         size = widgets_of(source_of(cls.hidden, "bank", WRITER), ("width", "height"))
-        if size is not None:
+        if size is not None and layout is None:
             _require_size((size["width"], size["height"]), width, height)
         elif source_of(cls.hidden, "bank", "StoryBoothLoadIdentityBank") is not None:
             return ["bank"]  # opened in a moment, and then checked
@@ -142,13 +165,15 @@ class PanelSampler(io.ComfyNode):
         seed_mode: str,
         bank: IdentityBank | None = None,
         at_once: int = 1,
+        layout: PageLayout | None = None,
     ) -> io.NodeOutput:
         require_sdxl(model)
         require_sdxl_vae(vae)
         require_text_for(model, storyboard)
         _require_widgets(width, height, steps, cfg, sampler_name, scheduler, seed_mode, at_once)
         shown = _shown_lines(storyboard)
-        held = _identity_latents(storyboard, bank, width, height)
+        sizes = _sizes_of(storyboard, layout, width, height)
+        held = _identity_latents(storyboard, bank, width, height, sizes)
         if not held.keys().isdisjoint(shown):  # else no identity image is shown beside the panels
             require_same_network(model, bank)
             _tell_of_negative(storyboard, bank, cls.hidden.unique_id)
@@ -160,7 +185,13 @@ class PanelSampler(io.ComfyNode):
         decoding = PanelDecoding(vae)
         panels = [storyboard.panels[index] for index in shown]
         lines = [
-            Line(storyboard.positive[index], _seed_of(panel, index, seed, seed_mode), panel.plain, held.get(index))
+            Line(
+                storyboard.positive[index],
+                _seed_of(panel, index, seed, seed_mode),
+                panel.plain,
+                held.get(index),
+                sizes.get(index),
+            )
             for index, panel in zip(shown, panels, strict=True)
         ]
         latents, images = [], []
@@ -172,7 +203,7 @@ class PanelSampler(io.ComfyNode):
                 strip.show(panel, image)
                 progress.update_absolute(len(images) * steps)
         ui = {"storybooth_panels": strip.panels}
-        return io.NodeOutput(torch.cat(images), {"samples": torch.cat(latents)}, ui=ui)
+        return io.NodeOutput(in_batches(images), [{"samples": samples} for samples in in_batches(latents)], ui=ui)
 
 
 def _require_widgets(
@@ -195,6 +226,17 @@ def _shown_lines(storyboard: EncodedStoryboard) -> list[int]:
     return storyboard.shown
 
 
+def _sizes_of(
+    storyboard: EncodedStoryboard, layout: PageLayout | None, width: int, height: int
+) -> dict[int, tuple[int, int]]:
+    """The size (width, height) of each line that is shown, by its index; none without a layout."""
+    if layout is None:
+        return {}
+    require_kind("layout", layout, PageLayout, "Page Layout")
+    layout.require_panels(len(storyboard.shown))
+    return dict(zip(storyboard.shown, layout.sizes(width, height), strict=True))
+
+
 def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
     if panel.seed is not None:
         return panel.seed
@@ -202,9 +244,16 @@ def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
 
 
 def _identity_latents(
-    storyboard: EncodedStoryboard, bank: IdentityBank | None, width: int, height: int
+    storyboard: EncodedStoryboard,
+    bank: IdentityBank | None,
+    width: int,
+    height: int,
+    sizes: Mapping[int, tuple[int, int]],
 ) -> dict[int, torch.Tensor]:
     """The bank's latents (1, 4, h, w) by the index of their line; none without a bank, or where no [id] line is shown.
+
+    Where lines have `sizes` of their own, those of another size than the bank's are left out: they are drawn again, and
+    read the bank as every panel does.
 
     ValueError where the bank shows other lines, or another size, than are to be drawn.
     """
@@ -223,8 +272,14 @@ def _identity_latents(
             f"({_difference(asked, held)}). Write the bank from this storyboard, or disconnect bank here so that [id] "
             "lines are drawn like any other."
         )
-    _require_size((recipe.width, recipe.height), width, height)
-    return {index: bank.latents[row : row + 1] for row, index in enumerate(identities)}
+    size = recipe.width, recipe.height
+    if not sizes:
+        _require_size(size, width, height)
+    return {
+        index: bank.latents[row : row + 1]
+        for row, index in enumerate(identities)
+        if index not in storyboard.shown or sizes.get(index, size) == size
+    }
 
 
 def _require_size(held: tuple[int, int], width: int, height: int) -> None:

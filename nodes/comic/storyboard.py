@@ -11,6 +11,7 @@ from ...comic.stories import NUPJUKI
 from ...comic.storyboard import parse
 from ...comic.styles import NEGATIVE, STYLES
 from ...texts import check_text
+from ..canvas import found_by
 from ..checks import require_kind
 from ..sockets import Conditioning, EncodedStoryboard, StoryboardSocket
 from ..words import with_words
@@ -25,6 +26,7 @@ class Storyboard(io.ComfyNode):
             node_id="StoryBoothStoryboard",
             display_name="Storyboard",
             category="StoryBooth",
+            **found_by("comic", "story", "script", "consistent character"),
             description="Writes the story: one panel a line, with its picture, its caption and how it is drawn.",
             inputs=[
                 io.Clip.Input(

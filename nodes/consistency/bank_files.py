@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ...consistency import bank_file
 from ...consistency.bank import IdentityBank
 from ...files import file_name, file_state, prepare_folder
-from ..canvas import show_text
+from ..canvas import found_by, show_text, until_cancelled
 from ..checks import require_kind
 from ..folders import IDENTITY_BANKS, path_for
 from ..sockets import IdentityBankSocket
@@ -26,6 +26,7 @@ class SaveIdentityBank(io.ComfyNode):
             node_id="StoryBoothSaveIdentityBank",
             display_name="Save Identity Bank",
             category="StoryBooth",
+            **found_by("save bank"),
             description="Saves a bank in models/identity_banks. Nothing that is there already is replaced.",
             inputs=[
                 IdentityBankSocket.Input("bank", display_name="bank", lazy=True, tooltip="From Identity Bank Writer."),
@@ -52,7 +53,7 @@ class SaveIdentityBank(io.ComfyNode):
         path = path_for(IDENTITY_BANKS, file_name(name, "name"))
         if not path.exists():
             prepare_folder(path.parent)
-            bank_file.save(bank, path)
+            bank_file.save(bank, path, until_cancelled)
             text = f"Saved {path}"
         elif _holds(path, bank):
             text = f"Saved before: {path}"
@@ -82,6 +83,7 @@ class LoadIdentityBank(io.ComfyNode):
             node_id="StoryBoothLoadIdentityBank",
             display_name="Load Identity Bank",
             category="StoryBooth",
+            **found_by("load bank"),
             description="Opens a bank that Save Identity Bank wrote. It fits the model and LoRA that wrote it.",
             inputs=[
                 io.Combo.Input(

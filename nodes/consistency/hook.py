@@ -8,6 +8,7 @@ from ...consistency.bank import IdentityBank
 from ...consistency.reader import BankReader
 from ...consistency.schedule import Schedule
 from ...consistency.subject import READERS
+from ..canvas import found_by
 from ..checks import require_kind, require_option, require_same_network, require_sdxl
 from ..sockets import IdentityBankSocket
 from ..widgets import schedule_inputs
@@ -25,6 +26,7 @@ class BankHook(io.ComfyNode):
             node_id="StoryBoothBankHook",
             display_name="Identity Bank Hook",
             category="StoryBooth",
+            **found_by("two characters", "regional character", "consistent character"),
             description="Lets only some prompts look at the identity images of a bank: one character on the left, "
             "another on the right. Attach it with Cond Pair Set Props.",
             inputs=[

@@ -7,6 +7,7 @@ from ...consistency.bank import IdentityBank
 from ...consistency.reader import BankReader
 from ...consistency.schedule import Schedule
 from ...consistency.subject import READERS
+from ..canvas import found_by
 from ..checks import require_kind, require_option, require_same_network, require_same_weights, require_sdxl
 from ..sockets import IdentityBankSocket
 from ..widgets import schedule_inputs
@@ -24,6 +25,7 @@ class ConsistentAttention(io.ComfyNode):
             node_id="StoryBoothConsistentAttention",
             display_name="Consistent Self-Attention Patch",
             category="StoryBooth",
+            **found_by("storydiffusion", "consistent character", "paired attention"),
             description="Lets every picture that this model draws look at the identity images of a bank. "
             "Works with any sampler.",
             inputs=[

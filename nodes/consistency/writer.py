@@ -16,7 +16,7 @@ from ...consistency.schedule import Schedule
 from ...consistency.writer import BankWriter
 from ..cache import BANKS, HEADROOM, make_room, spare_memory
 from ..cache_keys import conditioning_key, patches_key
-from ..canvas import show_text
+from ..canvas import found_by, show_text
 from ..checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
 from ..model import bank_geometry, network_of, sampling_of
 from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
@@ -38,6 +38,7 @@ class IdentityBankWriter(io.ComfyNode):
             node_id="StoryBoothIdentityBankWriter",
             display_name="Identity Bank Writer",
             category="StoryBooth",
+            **found_by("storydiffusion", "consistent character", "id images"),
             description="Draws the storyboard's [id] lines together and keeps their self-attention features, "
             "so that every panel can look at them.",
             inputs=[

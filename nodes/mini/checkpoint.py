@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..canvas import found_by
 from . import network
 
 
@@ -14,6 +15,7 @@ class MiniCheckpoint(io.ComfyNode):
             node_id="StoryBoothMiniCheckpoint",
             display_name="StoryBooth Mini Checkpoint",
             category="StoryBooth",
+            **found_by("tiny model", "test model", "load checkpoint"),
             description="A tiny network of SDXL's architecture that comes with StoryBooth: a whole story runs on a "
             "laptop, without a download. It draws small, simple pictures of a small world: toys, animals, cars and "
             "houses, in forests, on beaches, in the snow, under the sea, in space, in cafes and among gold.",

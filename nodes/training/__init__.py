@@ -1,7 +1,7 @@
 """Training a LoRA: the nodes from photos to a trained MODEL.
 
 - `trainer`: Log-Normal DreamBooth LoRA Trainer; `options`: LoRA Training Options.
-- `photos`: Load Subject Images; `timestep_plot`: Timestep Plot.
+- `photos`: Load Subject Images; `timestep_plot`: Timestep Plot; `save_lora`: Save LoRA.
 - `inputs`: what comes through the trainer's sockets, as `storybooth.training` takes it; `weights`: the MODEL's own.
 - `learning`: from photos to a LoRA's file, without a trace in memory.
 - `progress`, `samples`, `view`: what is seen of a training while it runs.

@@ -19,6 +19,7 @@ from ...training.photo_folder import require_captions
 from ...training.settings import Precision, Settings
 from ...training.timesteps import noise_levels
 from ...training.unet import TIME_ID_CHANNELS
+from ..canvas import until_cancelled
 from ..checks import require_kind, require_tensor_list
 from ..model import prediction_of, sampling_of
 from ..sockets import TrainingOptions
@@ -88,7 +89,7 @@ def weights_fingerprint(patcher: ModelPatcher, prefix: str = "", *options: Any) 
     weights = sorted(weights_of(patcher, prefix).items(), key=lambda entry: entry[0])
     # The empty text stands where ComfyUI lists a function, so that digests are what they always were.
     entries = [(name, [(weight.counted, ""), *weight.patches]) for name, weight in weights if name != _UNREAD]
-    return fingerprint([*options, *entries])
+    return fingerprint([*options, *entries], each=until_cancelled)
 
 
 def photos_of(

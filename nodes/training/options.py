@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ...files import SUFFIX, file_state
 from ...training.settings import Options
+from ..canvas import found_by
 from ..checks import require_option, require_tensor_list, single_values
 from ..sockets import TrainingOptions, TrainingOptionsSocket
 from ..widgets import widget
@@ -30,6 +31,7 @@ class TrainingOptionsNode(io.ComfyNode):
             node_id="StoryBoothTrainingOptions",
             display_name="LoRA Training Options",
             category="StoryBooth",
+            **found_by("dreambooth", "prior preservation", "train lora"),
             description="More ways to train, for the options of the trainer. As the node stands it changes nothing.",
             is_input_list=True,
             inputs=[

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ...files import file_state
 from ...pixels import to_tensor
 from ...training.photo_folder import image_folders, read_subject
-from ..canvas import show_text, until_cancelled
+from ..canvas import found_by, show_text, until_cancelled
 
 _SAMPLES = Path(__file__).parents[2] / "assets" / "samples"
 
@@ -45,6 +45,7 @@ class SubjectImages(io.ComfyNode):
             node_id="StoryBoothSubjectImages",
             display_name="Load Subject Images",
             category="StoryBooth",
+            **found_by("load photos", "load images from folder", "dataset"),
             description="Loads the photos of your character and their captions from one of ComfyUI's input folders.",
             inputs=[
                 io.Combo.Input(

@@ -5,6 +5,7 @@ from comfy_api.latest import io, ui
 from ...pixels import to_tensor
 from ...training.report import draw_timesteps
 from ...training.settings import Settings
+from ..canvas import found_by
 from ..widgets import timestep_inputs
 
 
@@ -17,6 +18,7 @@ class TimestepPlot(io.ComfyNode):
             node_id="StoryBoothTimestepPlot",
             display_name="Timestep Plot",
             category="StoryBooth",
+            **found_by("log-normal", "timestep sampling"),
             description="Shows which noise levels the trainer would practise how often, before you train.",
             is_output_node=True,
             inputs=timestep_inputs(),

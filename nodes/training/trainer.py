@@ -15,7 +15,7 @@ from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.report import draw_report
 from ...training.settings import Settings
-from ..canvas import SHOWN_WHEN_CACHED, show_text
+from ..canvas import SHOWN_WHEN_CACHED, found_by, show_text, until_cancelled
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
 from ..folders import path_for
 from ..sockets import TrainingOptions, TrainingOptionsSocket
@@ -46,6 +46,7 @@ class LoraTrainer(io.ComfyNode):
             node_id="StoryBoothLoraTrainer",
             display_name="Log-Normal DreamBooth LoRA Trainer",
             category="StoryBooth",
+            **found_by("dreambooth", "train lora", "character lora", "consistent character"),
             description="Teaches the model your character from a few photos and saves what it learned as a LoRA. "
             "A run that was stopped goes on where it was; one that is in the loras folder is not trained again.",
             is_input_list=True,
@@ -110,7 +111,8 @@ class LoraTrainer(io.ComfyNode):
                     default="nupjuki",
                     tooltip="The name of the file in the loras folder. Folders are fine: characters/nupjuki. An "
                     "existing file is never overwritten: the same run with more steps goes on from it, and one with "
-                    "another seed is saved beside it, as nupjuki.seed7.",
+                    "another seed is saved beside it, as nupjuki.seed7. %digest% becomes signs made of photos and "
+                    "settings: other photos, other name.",
                 ),
                 TrainingOptionsSocket.Input(
                     "options",
@@ -179,7 +181,7 @@ class LoraTrainer(io.ComfyNode):
         """Train, or find what an identical run has trained before."""
         # diffusers and peft take seconds to import: not at every start of ComfyUI, and not for every pack in it.
         from ...training.examples import target_size
-        from ...training.recipe import make_recipe
+        from ...training.recipe import make_recipe, name_of
         from ...training.run_files import RunFiles
         from . import inputs
         from .learning import learn
@@ -202,6 +204,7 @@ class LoraTrainer(io.ComfyNode):
 
         start = Path(extra.continue_from) if extra.continue_from else None
         recipe = make_recipe(settings, inputs.fingerprints(model, clip, vae), photos, start)
+        name = file_name(name_of(lora_name, recipe), "lora_name")
         path = path_for("loras", name)
         # Not among the LoRAs: LoraLoader would list the states, which are none.
         states = Path(folder_paths.get_output_directory(), "storybooth", "training", name.with_suffix(""))
@@ -222,7 +225,8 @@ class LoraTrainer(io.ComfyNode):
         else:
             _saved[lora_name] = files.path, file_state(files.path)
         patched, _ = comfy.sd.load_lora_for_models(model, None, trained.tensors, 1.0, 0.0)
-        report = draw_report(settings, trained.losses, [target_size(photo, settings) for photo in photos.images])
+        sizes = [target_size(photo, settings) for photo in photos.images]
+        report = draw_report(settings, trained.losses, sizes, until_cancelled)
         return io.NodeOutput(
             patched,
             trained.tensors,

@@ -15,6 +15,7 @@ FOLDER = "whatever-name"
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 MINI, SDXL, TWO = "nupjuki_story_mini", "nupjuki_story_sdxl", "two_characters_mini"
+UPLOADS = "photos_as_uploads_mini"
 
 MODELS = {
     "sd_xl_base_1.0.safetensors": "checkpoints",
@@ -37,8 +38,8 @@ def open_template(page, name):
 
 
 def test_the_template_browser_lists_all_with_thumbnails(comfy):
-    assert sorted(comfy.get_json("/api/workflow_templates")[FOLDER]) == [MINI, SDXL, TWO]
-    for name in (MINI, SDXL, TWO):
+    assert sorted(comfy.get_json("/api/workflow_templates")[FOLDER]) == [MINI, SDXL, UPLOADS, TWO]
+    for name in (MINI, SDXL, TWO, UPLOADS):
         assert comfy.get(f"/api/workflow_templates/{FOLDER}/{name}.jpg").startswith(b"\xff\xd8\xff")
 
 
@@ -49,7 +50,7 @@ def test_no_other_folder_hides_the_workflows():
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", [MINI, SDXL, TWO])
+@pytest.mark.parametrize("name", [MINI, SDXL, TWO, UPLOADS])
 def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, nodes2):
     open_canvas(page, comfy.url, nodes2)
     workflow = open_template(page, name)
@@ -60,7 +61,7 @@ def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, node
     assert json.loads(exported) == read(f"api/{name}.json")
 
 
-@pytest.mark.parametrize("name", [MINI, SDXL, TWO])
+@pytest.mark.parametrize("name", [MINI, SDXL, TWO, UPLOADS])
 def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
     twin = read(f"api/{name}.json")
     for key, node in twin.items():
@@ -69,7 +70,7 @@ def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", [MINI, SDXL, TWO])
+@pytest.mark.parametrize("name", [MINI, SDXL, TWO, UPLOADS])
 def test_nothing_overlaps_and_every_node_lies_in_a_stage(comfy, page, name, nodes2):
     open_canvas(page, comfy.url, nodes2)
     open_template(page, name)

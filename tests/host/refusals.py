@@ -86,6 +86,8 @@ def measure() -> dict[str, str]:
         if node is LoraTrainer:
             images = ready.pop("images")
             ready = {"images": [images], **{name: [value] for name, value in ready.items() if name != "captions"}}
+        if node is ComicPage:
+            ready = {name: [value] for name, value in ready.items()}
         try:
             node.execute(**ready)
         except (ValueError, OSError) as error:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from storybooth.tests.fonts import KOREAN
+from storybooth.workshop import ROOT
 from storybooth.workshop.client import InvalidGraphError, NodeError
 
 SCRIPT = "[id] {subject}, standing # A house\n[hidden] {subject}, walking # Not shown\n\na forest\n[NC] rain # Rain"
@@ -117,6 +118,16 @@ def test_a_font_of_the_fonts_folder(comfy):
     assert (page == draw(comfy, graph(script, {"font": KOREAN}))).all()
     with pytest.raises(NodeError, match=r'font: the built-in font has no character "숲" \(U\+C232\).*models/fonts'):
         comfy.run(graph(script))
+
+
+def test_a_font_file_that_has_become_another_is_looked_at_again(comfy):
+    file = comfy.base / "models" / "fonts" / "changing.ttf"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ImageFont.truetype(KOREAN).path, file)
+    before = draw(comfy, graph(page={"font": file.name}))
+    shutil.copy(next((ROOT / "assets" / "fonts").glob("*.ttf")), file)
+    after = draw(comfy, graph(page={"font": file.name}))
+    assert after.shape != before.shape or (after != before).any()
 
 
 @pytest.mark.parametrize(

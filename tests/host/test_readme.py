@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 @pytest.fixture
 def archive(comfy):
     """What the Comfy registry's archive holds, unpacked: the server runs on it, and so do the README's commands."""
-    (pack,) = (comfy.base / "custom_nodes").iterdir()
+    (pack,) = (found.parent for found in (comfy.base / "custom_nodes").glob("*/pyproject.toml"))
     return pack
 
 
@@ -92,6 +92,7 @@ def test_the_example_script_queues_a_story(comfy, archive, tmp_path):
     small.write_text(json.dumps(graph("none", "none")))
     done = queue_story(*words[2:], "--server", comfy.url, "--workflow", small, pack=archive, folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "'a sks dog' is in no caption beside the photos" in done.stderr
     assert done.stdout.strip() == str(tmp_path / "page.png")
     assert Image.open(tmp_path / "page.png").width > 2 * 64
     assert [file.name for file in tmp_path.iterdir() if file.suffix == ".tmp"] == []
@@ -110,6 +111,7 @@ def test_the_example_script_queues_a_story(comfy, archive, tmp_path):
         )
         assert more.returncode == 0, more.stderr
         assert "Photos: " in more.stderr
+    assert more.stdout.strip() == str(tmp_path / "page-3.png"), "pages that are there stay"
     assert len(list((comfy.base / "models" / "loras").glob(f"{photos.name}-*.safetensors"))) == 3
     folders = (comfy.base / "input").glob(f"{photos.name}-*")
     sent = sorted(sorted(file.name for file in folder.iterdir()) for folder in folders)

@@ -53,7 +53,7 @@ def test_a_photo_with_nan_is_named(comfy, socket):
 
 def sampled(comfy, node: str, **inputs: object) -> Graph:
     """The graph with a node that changes the model's sampling before the trainer."""
-    nodes = graph(comfy, source=("sampling", 0), lora_name="sampled")
+    nodes = graph(comfy, source=("sampling", 0), lora_name="through_model_sampling")
     nodes["sampling"] = {"class_type": node, "inputs": {"model": ["mini", 0], **inputs}}
     return nodes
 
@@ -88,7 +88,7 @@ def test_what_a_node_makes_of_the_models_prediction_counts(comfy, node, inputs, 
 
 def test_a_node_that_leaves_the_prediction_as_it_is_makes_the_same_run(comfy):
     assert len(steps_shown(comfy.queue(sampled(comfy, "ModelSamplingDiscrete", sampling="eps", zsnr=False)))) > 0
-    assert steps_shown(comfy.queue(graph(comfy, lora_name="sampled"))) == []
+    assert steps_shown(comfy.queue(graph(comfy, lora_name="through_model_sampling"))) == []
 
 
 def test_a_file_that_was_deleted_or_replaced_is_looked_at_again(comfy):

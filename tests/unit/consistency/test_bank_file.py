@@ -200,3 +200,19 @@ def test_a_bank_of_many_identity_images_comes_back(tmp_path):
     bank = write(recipe(65))
     save(bank, tmp_path / "b.safetensors")
     assert load(tmp_path / "b.safetensors").images == 65
+
+
+def test_saving_can_be_ended_between_two_tensors_and_leaves_nothing(tmp_path):
+    class Cancelled(Exception):
+        pass
+
+    def two(names):
+        for number, name in enumerate(names):
+            if number == 2:
+                raise Cancelled
+            yield name
+
+    path = tmp_path / "bank.safetensors"
+    with pytest.raises(Cancelled):
+        save(write(recipe(2)), path, two)
+    assert list(tmp_path.iterdir()) == []

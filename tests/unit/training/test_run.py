@@ -15,6 +15,7 @@ from storybooth.tests.deletions import watched
 from storybooth.tests.unit.training.conftest import CONFIG, CPU
 from storybooth.training.lora import add_lora
 from storybooth.training.precision import DTYPES
+from storybooth.training.recipe import name_of
 from storybooth.training.run import train_lora
 from storybooth.training.run_files import RunFiles
 from storybooth.training.settings import Options, Settings
@@ -223,6 +224,16 @@ def test_other_runs_keep_their_files(start, path, states):
         start(replace(SETTINGS, seed=7), cancel_at=3)
     start()
     assert len(names(path.parent)) == 2 and sorted(steps_in(states)) == [3, 5]
+
+
+def test_a_name_made_of_the_recipe_is_another_one_for_all_but_more_steps_and_seeds():
+    recipe = {**SETTINGS.recipe(), "images": "i", "captions": "c"}
+    name = name_of("toys/%digest%", recipe)
+    assert len(name) == len("toys/") + 12
+    assert name_of("toys/plain", recipe) == "toys/plain"
+    assert name_of("toys/%digest%", {**recipe, "steps": 9, "seed": 9}) == name
+    for changed in ({"images": "j"}, {"rank": 9}, {"model": "m"}):
+        assert name_of("toys/%digest%", {**recipe, **changed}) != name
 
 
 def test_an_existing_file_of_another_run_is_refused_and_says_what_differs(start, path, files):

@@ -1,11 +1,12 @@
 """The environment's set-up: a stage is done once, again when its requirements change, and again when it failed."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from storybooth.workshop import WorkshopError, environment
+from storybooth.workshop import ROOT, WorkshopError, environment
 
 
 @pytest.fixture
@@ -53,3 +54,25 @@ def test_the_running_python_does_not_serve_without(tmp_path, monkeypatch, ours, 
     (tmp_path / "ours.txt").write_text(ours)
     (tmp_path / "comfyui.txt").write_text(comfyui)
     assert not environment.running_python_has(tmp_path / "comfyui.txt")
+
+
+def test_a_python_without_venv_is_told_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "ENV", tmp_path / "env")
+    monkeypatch.setitem(sys.modules, "ensurepip", None)  # as on Debian: find_spec and import both say no
+    with pytest.raises(WorkshopError, match=r"apt install python3-venv"):
+        environment.create()
+    assert not (tmp_path / "env").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["demo", "--photos", "nowhere-at-all"], 1, "--photos: there is no folder nowhere-at-all"),
+        (["test", "--help"], 0, "Arguments go to pytest"),
+    ],
+)
+def test_dev_answers_before_it_sets_anything_up(words, code, told):
+    """-S: no package is there, so nothing but an answer is possible."""
+    command = [sys.executable, "-S", str(ROOT / "dev.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, told in done.stdout + done.stderr) == (code, True)
