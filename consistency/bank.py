@@ -70,8 +70,12 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON can carry. What is new is left out where it says nothing."""
-        new = ("keep", "subject", "masks") if self.keep == "random" else ()
-        return {name: value for name, value in asdict(self).items() if name not in new}
+        values = asdict(self)
+        if self.keep == "random":
+            del values["keep"], values["subject"], values["masks"]
+        if self.schedule.before_start == "nothing":
+            del values["schedule"]["before_start"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
@@ -99,12 +103,16 @@ class Recipe:
 
     def stores(self, step: int, layer: Layer) -> bool:
         """Whether a bank of this recipe holds `layer` at `step`."""
-        return self.storage == "full" or is_consistent(self.schedule, self.seed, step, layer)
+        return self.stores_all(step) or is_consistent(self.schedule, self.seed, step, layer)
 
-    def stored_tokens(self, level: int, tokens: int, stock: int | None = None) -> int:
-        """How many tokens of each identity image a bank of this recipe holds at `level`, where `stock` of its `tokens`
-        are to choose from: all of them, or the subject's."""
-        return tokens if self.storage == "full" else self.schedule.kept(level, tokens if stock is None else stock)
+    def stores_all(self, step: int) -> bool:
+        """Whether a bank of this recipe holds every layer and token at `step`, tokens in their natural order."""
+        return self.storage == "full" or self.schedule.everything(step)
+
+    def stored_tokens(self, step: int, level: int, tokens: int, stock: int | None = None) -> int:
+        """How many tokens of each identity image a bank of this recipe holds at `step` and `level`, where `stock` of
+        its `tokens` are to choose from: all of them, or the subject's."""
+        return tokens if self.stores_all(step) else self.schedule.kept(level, tokens if stock is None else stock)
 
 
 def _require_plain(made: Recipe | Schedule) -> None:
@@ -123,8 +131,9 @@ def size_in_bytes(recipe: Recipe, geometry: Geometry, halves: int = 2) -> int:
     """
     size = 0
     for layer, channels in geometry.layers.items():
-        steps = sum(recipe.stores(step, layer) for step in range(recipe.steps))
-        size += steps * recipe.stored_tokens(layer.level, geometry.tokens[layer.level]) * channels
+        steps = [step for step in range(recipe.steps) if recipe.stores(step, layer)]
+        tokens = geometry.tokens[layer.level]
+        size += sum(recipe.stored_tokens(step, layer.level, tokens) for step in steps) * channels
     return size * len(recipe.prompts) * halves * DTYPES[recipe.dtype].itemsize
 
 

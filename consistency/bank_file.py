@@ -185,9 +185,12 @@ def _slots(
             step, block, index = (int(part) for part in match.groups()[:3])
             layer, half = Layer(block, index), COND if match[4] == "cond" else UNCOND
             chosen = order.get((step, layer.level))
-            _require(recipe.keep == "random" or chosen is not None, f"it does not say which tokens {name} are")
+            all_of_it = recipe.schedule.everything(step) and recipe.storage == "compact"
+            _require(
+                recipe.keep == "random" or all_of_it or chosen is not None, f"it does not say which tokens {name} are"
+            )
             stock = None if chosen is None else chosen.shape[1]
-            kept = recipe.stored_tokens(layer.level, tokens[layer.level], stock)
+            kept = recipe.stored_tokens(step, layer.level, tokens[layer.level], stock)
             fits = len(shape) == 3 and shape[:2] == [images, kept] and dtype == _STORED[recipe.dtype]
             slots[step, layer, half] = name
             held[layer, half].add(step)

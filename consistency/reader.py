@@ -161,6 +161,8 @@ class BankReader(Phase):
         return self.schedule.kept(level, self.bank.stock(self._step, level))
 
     def _most_kept(self, level: int) -> int:
+        if self.schedule.everything(0):
+            return self.bank.tokens[level]
         return self.schedule.kept(level, self.bank.largest_stock[level])
 
     def _has_readers(self, hidden_states: torch.Tensor, halves: list[int]) -> bool:
@@ -169,6 +171,8 @@ class BankReader(Phase):
 
     def _reads(self, layer: Layer) -> bool:
         """Whether the layer reads the bank at this step."""
+        if self.schedule.everything(self._step):
+            return True
         return self._kept_count(layer.level) > 0 and is_consistent(self.schedule, self._seed, self._step, layer)
 
     def _read(self, layer: Layer, half: int, context: torch.Tensor) -> torch.Tensor:
@@ -208,6 +212,8 @@ class BankReader(Phase):
         """The kept tokens of a feature, (M, kept, C), in system memory."""
         _, layer, _ = slot
         feature, kept = self.bank.features[slot], self._kept_count(layer.level)
+        if self.schedule.everything(self._step):
+            return feature
         if self.bank.recipe.storage == "compact":
             return feature[:, :kept]
         return gather_kept(feature, self._kept_tokens(layer.level, kept))

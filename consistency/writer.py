@@ -88,6 +88,9 @@ class BankWriter(Phase):
         consistent = self.images > 1 and is_consistent(self.recipe.schedule, self.recipe.seed, self._step, layer)
         tokens = []
         for half, chunk in zip(halves, hidden_states.chunk(len(halves)), strict=True):
+            if self.recipe.schedule.everything(self._step) and self.recipe.storage == "compact":
+                self._store((self._step, layer, half), chunk)
+                continue
             kept = gather_kept(chunk, self._kept_tokens(layer.level, chunk.device))
             self._store((self._step, layer, half), chunk if self.recipe.storage == "full" else kept)
             if consistent:
@@ -115,7 +118,8 @@ class BankWriter(Phase):
 
     def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
         """Bytes that writing adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
-        kept = {level: self.images * self.recipe.stored_tokens(level, tokens[level]) for level in tokens}
+        last = self.recipe.steps - 1
+        kept = {level: self.images * self.recipe.stored_tokens(last, level, tokens[level]) for level in tokens}
         channels = {layer.level: channels for layer, channels in self.geometry.layers.items()}
         return appended_bytes(rows, tokens, kept, channels, itemsize)
 

@@ -21,7 +21,15 @@ from ..checks import require_kind, require_option, require_sampling, require_sdx
 from ..model import bank_geometry, network_of, sampling_of
 from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
-from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
+from ..widgets import (
+    SAMPLERS,
+    SCHEDULERS,
+    later_schedule_inputs,
+    sampling_inputs,
+    schedule_inputs,
+    schedule_of,
+    size_inputs,
+)
 from .keeping import check_keep, keep_inputs, say_where_unknown
 from .patching import with_phase
 from .previews import rough_pictures
@@ -78,6 +86,7 @@ class IdentityBankWriter(io.ComfyNode):
                     tooltip="fp8 halves the memory of fp16 and changes pictures slightly; fp32 doubles it.",
                 ),
                 *keep_inputs(),
+                *later_schedule_inputs(),
             ],
             outputs=[
                 IdentityBankSocket.Output(
@@ -119,16 +128,18 @@ class IdentityBankWriter(io.ComfyNode):
         bank_dtype: str,
         keep: str = "random",
         subject_masks: torch.Tensor | None = None,
-        **schedule: float,
+        **schedule: Any,
     ) -> io.NodeOutput:
         require_sdxl(model)
         require_text_for(model, storyboard)
         sampling = {"steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler}
-        kept = _check_widgets(width, height, **sampling, storage=storage, bank_dtype=bank_dtype, **schedule)
+        _check_widgets(width, height, **sampling, storage=storage, bank_dtype=bank_dtype, **schedule)
         identities = _identity_lines(storyboard)
         masks = check_keep(keep, subject_masks, len(identities), width, height)
         by_words = keep != "random" and not masks
         weights, lora = network_of(model)
+        total = len(step_sigmas(model, steps, sampler_name, scheduler))
+        kept = schedule_of(schedule, total)
         recipe = Recipe(
             model=weights,
             lora=lora,
@@ -136,7 +147,7 @@ class IdentityBankWriter(io.ComfyNode):
             seeds=tuple(storyboard.panels[index].seed for index in identities),
             width=width,
             height=height,
-            steps=len(step_sigmas(model, steps, sampler_name, scheduler)),
+            steps=total,
             cfg=cfg,
             sampler_name=sampler_name,
             scheduler=scheduler,
@@ -190,7 +201,7 @@ def _check_widgets(
     storage: str,
     bank_dtype: str,
     seed: int = 0,
-    **schedule: float,
+    **schedule: Any,
 ) -> Schedule:
     """The schedule. ValueError, naming the widget, where a bank cannot be written so; `seed` may be any."""
     require_sampling(width, height, steps, cfg)
@@ -198,7 +209,7 @@ def _check_widgets(
     require_option("scheduler", scheduler, SCHEDULERS)
     require_option("storage", storage, STORAGES)
     require_option("bank precision (bank_dtype)", bank_dtype, list(DTYPES))
-    return Schedule(**schedule)
+    return schedule_of(schedule, steps)
 
 
 def _warn_of_empty(why: str, node_id: str) -> None:

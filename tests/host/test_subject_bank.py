@@ -52,3 +52,28 @@ def test_lines_that_do_not_say_the_subject_are_named(comfy):
     nodes = drawn(comfy, "[id] a cat in a forest\n[id] {subject} at sea\na house")
     assert len(pictures(comfy.run(nodes))) == 3
     assert "the subject cannot be found in line 1 ('a ball' is not in the prompt)" in comfy.log_text()
+
+
+def test_a_share_of_the_run_is_the_step_that_it_is(comfy):
+    """Of three steps, 34 percent is step 2: the same pictures as with the step's number."""
+    steps = {"start_step": 2, "switch_step": 2}
+    shares = {"start_step": 34, "switch_step": 50, "count_in": "percent"}
+    drawn_by = []
+    for number, schedule in enumerate((steps, shares)):
+        nodes = changed(story(SCRIPT), writer=schedule, patch=schedule)
+        nodes["save"]["inputs"]["filename_prefix"] = f"share_{number}"
+        drawn_by.append(pictures(comfy.run(nodes)))
+    assert all(np.array_equal(*pair) for pair in zip(*drawn_by, strict=True))
+    nodes = changed(story(SCRIPT), writer=shares, patch=shares | {"start_step": 33})
+    refused(comfy, nodes, "start step (start_step): got 1", "Of the 3 steps of this bank 33 percent are step 1")
+
+
+def test_storydiffusions_own_way_before_the_start(comfy):
+    own = {"start_step": 1, "before_start": "everything"}
+    nodes = changed(story(SCRIPT), writer=own, patch=own)
+    nodes["save"]["inputs"]["filename_prefix"] = "own"
+    with_everything = pictures(comfy.run(nodes))
+    nodes = changed(story(SCRIPT), writer=own, patch=own | {"before_start": "nothing"})
+    assert not np.array_equal(pictures(comfy.run(nodes))[2], with_everything[2])
+    nodes = changed(story(SCRIPT), writer=own | {"before_start": "nothing"}, patch=own)
+    refused(comfy, nodes, "before the start (before_start): step 0 is to read everything")
