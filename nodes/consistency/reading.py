@@ -1,14 +1,15 @@
 """What reads a bank, checked before the bank is written, and said when nothing is read."""
 
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from comfy_api.latest import io
 
 from ...consistency.bank import IdentityBank
 from ...consistency.reader import BankReader
+from ...consistency.schedule import Schedule
 from ..canvas import show_text
 from ..graph import source_of, widgets_of
 from ..widgets import later_schedule_inputs, schedule_inputs, schedule_of
@@ -29,16 +30,24 @@ def require_of_writer(hidden: io.Hidden, asked: Mapping[str, Any]) -> None:
         return
     with suppress(TypeError):  # what is no number there is the writer's to refuse
         steps = int(widgets["steps"])
-        wanted = schedule_of(asked, steps)
-        wanted.require_within(schedule_of({name: widgets[name] for name in names}, steps), steps)
+        wanted, written = schedule_of(asked, steps), schedule_of({name: widgets[name] for name in names}, steps)
+        with _shares_told(asked, wanted, steps):
+            wanted.require_within(written, steps)
 
 
 def reader_of(bank: IdentityBank, widgets: Mapping[str, Any], readers: str) -> BankReader:
     """What reads `bank` as these widgets say. ValueError, naming the widget, where it holds less than they ask for."""
     steps = bank.recipe.steps
     schedule = schedule_of(widgets, steps)
-    try:
+    with _shares_told(widgets, schedule, steps):
         return BankReader(bank, schedule, readers)
+
+
+@contextmanager
+def _shares_told(widgets: Mapping[str, Any], schedule: Schedule, steps: int) -> Iterator[None]:
+    """Errors within this speak of steps; where the widgets count percent, they also say which steps these are."""
+    try:
+        yield
     except ValueError as error:
         if widgets.get("count_in", "steps") == "steps":
             raise

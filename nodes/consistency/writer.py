@@ -1,6 +1,5 @@
 """Identity Bank Writer: draws the storyboard's identity images and keeps what their self-attention saw."""
 
-import logging
 import math
 from typing import Any
 
@@ -14,7 +13,7 @@ from comfy_api.latest import io
 from ...consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
 from ...consistency.schedule import Schedule
 from ...consistency.writer import BankWriter
-from ..cache import BANKS, HEADROOM, make_room, spare_memory
+from ..cache import BANKS
 from ..cache_keys import conditioning_key, patches_key
 from ..canvas import found_by, show_text
 from ..checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
@@ -30,6 +29,7 @@ from ..widgets import (
     schedule_of,
     size_inputs,
 )
+from .announcing import announce, warn_of_empty
 from .keeping import check_keep, keep_inputs, say_where_unknown
 from .patching import with_phase
 from .previews import rough_pictures
@@ -109,7 +109,7 @@ class IdentityBankWriter(io.ComfyNode):
         schedule = _check_widgets(steps=steps, **widgets)
         check_keep(*keep, len(identities), widgets["width"], widgets["height"])
         if why := schedule.why_never(steps):
-            _warn_of_empty(why, cls.hidden.unique_id)
+            warn_of_empty(why, cls.hidden.unique_id)
         return ["model"] if model is None else []
 
     @classmethod
@@ -170,9 +170,9 @@ class IdentityBankWriter(io.ComfyNode):
             always = model.model_options.get("disable_cfg1_optimization", False)
             size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(cfg, 1.0) and not always else 2)
             unknown = say_where_unknown(storyboard, identities, cls.hidden.unique_id) if by_words else ""
-            _announce(recipe, size, unknown, cls.hidden.unique_id)
+            announce(recipe, size, unknown, cls.hidden.unique_id)
             if why := kept.why_never(recipe.steps):
-                _warn_of_empty(why, cls.hidden.unique_id)
+                warn_of_empty(why, cls.hidden.unique_id)
             bank = _write(model, recipe, geometry, positive, storyboard.negative, steps, subject_masks)
             BANKS.put(key, bank, bank.size)
         else:
@@ -212,40 +212,10 @@ def _check_widgets(
     return schedule_of(schedule, steps)
 
 
-def _warn_of_empty(why: str, node_id: str) -> None:
-    text = f"This bank will be empty, and pictures as without it: {why}."
-    show_text(text, node_id)
-    logging.warning("StoryBooth: Identity Bank Writer (node %s): %s", node_id, text)
-
-
-def _announce(recipe: Recipe, size: int, unknown: str, node_id: str) -> None:
-    """Tell the bank's size in bytes before it is written, and what is `unknown`. MemoryError where it cannot fit."""
-    most = "at most " if recipe.keep != "random" and recipe.storage == "compact" else ""
-    text = f"{len(recipe.prompts)} identity images, bank of {most}{_readable(size)}"
-    if unknown:
-        text += f". {unknown}"
-    if len(recipe.prompts) == 1:
-        text += ". With one [id] line the identity image has no other to agree with; two or more work better"
-    show_text(text, node_id)
-    logging.info("StoryBooth: %s.", text)
-    if not make_room(size):
-        free = _readable(max(0, spare_memory()))
-        raise MemoryError(
-            f"storage: this bank would take {_readable(size)} of system memory, and {free} are free, beside "
-            f"{_readable(HEADROOM)} for everything else. "
-            f"Use {'storage compact, ' if recipe.storage == 'full' else ''}bank_dtype fp8, a smaller strength_32 and "
-            "strength_64, a smaller width and height, or fewer [id] lines."
-        )
-
-
 def _may_be_pinned() -> int:
     """Bytes: two fifths of the memory, without what ComfyUI has pinned itself. The system needs the rest movable."""
     pinned = getattr(comfy.model_management, "TOTAL_PINNED_MEMORY", 0)
     return max(0, psutil.virtual_memory().total * 2 // 5 - pinned)
-
-
-def _readable(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def _write(
