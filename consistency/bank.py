@@ -43,7 +43,9 @@ class Recipe:
     `model` and `lora` are fingerprints of the network. `prompts` are those of the M identity images and `seeds` the
     seeds that a line sets for its own noise, or None. `steps` counts the steps that were sampled; some schedulers
     make one more than was asked. `dtype` is a key of DTYPES. `sampling` says what the network predicts at which noise
-    levels, `negative` is the negative prompt; None in banks that were saved before these were noted.
+    levels, `negative` is the negative prompt; None in banks that were saved before these were noted. `keep` is one of
+    subject.KEEPS; where it is not random, `subject` are the subject's words, or `masks` a fingerprint of the masks that
+    said where it is.
     """
 
     model: str
@@ -62,10 +64,18 @@ class Recipe:
     dtype: str
     sampling: str | None = None
     negative: str | None = None
+    keep: str = "random"
+    subject: str = ""
+    masks: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can carry."""
-        return asdict(self)
+        """As plain values that JSON can carry. What is new is left out where it says nothing."""
+        values = asdict(self)
+        if self.keep == "random":
+            del values["keep"], values["subject"], values["masks"]
+        if self.schedule.before_start == "nothing":
+            del values["schedule"]["before_start"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
@@ -93,11 +103,16 @@ class Recipe:
 
     def stores(self, step: int, layer: Layer) -> bool:
         """Whether a bank of this recipe holds `layer` at `step`."""
-        return self.storage == "full" or is_consistent(self.schedule, self.seed, step, layer)
+        return self.stores_all(step) or is_consistent(self.schedule, self.seed, step, layer)
 
-    def stored_tokens(self, level: int, tokens: int) -> int:
-        """How many tokens of each identity image a bank of this recipe holds at `level`."""
-        return tokens if self.storage == "full" else self.schedule.kept(level, tokens)
+    def stores_all(self, step: int) -> bool:
+        """Whether a bank of this recipe holds every layer and token at `step`, tokens in their natural order."""
+        return self.storage == "full" or self.schedule.everything(step)
+
+    def stored_tokens(self, step: int, level: int, tokens: int, stock: int | None = None) -> int:
+        """How many tokens of each identity image a bank of this recipe holds at `step` and `level`, where `stock` of
+        its `tokens` are to choose from: all of them, or the subject's."""
+        return tokens if self.stores_all(step) else self.schedule.kept(level, tokens if stock is None else stock)
 
 
 def _require_plain(made: Recipe | Schedule) -> None:
@@ -109,14 +124,16 @@ def _require_plain(made: Recipe | Schedule) -> None:
 
 
 def size_in_bytes(recipe: Recipe, geometry: Geometry, halves: int = 2) -> int:
-    """The size of the features that a bank of this recipe will hold, known before it is written.
+    """The size of the features that a bank of this recipe will hold, known before it is written; the most that it
+    will hold where it keeps the subject's alone, which takes as much room as the subject does in the pictures.
 
     With M = 2 identity images at 1024x1024 in 50 steps a full bank in fp16 takes 22,020,096,000 bytes.
     """
     size = 0
     for layer, channels in geometry.layers.items():
-        steps = sum(recipe.stores(step, layer) for step in range(recipe.steps))
-        size += steps * recipe.stored_tokens(layer.level, geometry.tokens[layer.level]) * channels
+        steps = [step for step in range(recipe.steps) if recipe.stores(step, layer)]
+        tokens = geometry.tokens[layer.level]
+        size += sum(recipe.stored_tokens(step, layer.level, tokens) for step in steps) * channels
     return size * len(recipe.prompts) * halves * DTYPES[recipe.dtype].itemsize
 
 
@@ -130,7 +147,8 @@ class IdentityBank:
     `features[step, layer, half]` is (M, k, C): in a compact bank the k kept tokens in the order of `token_order`, so
     that a smaller strength is a prefix; in a full bank all N tokens in their natural order.
     `sigmas[step]` is the noise level at which that step was written. `latents` is (M, 4, h, w). `previews` are rough
-    pictures of them, (M, h, w, 3) in uint8, or None. `id` is given to no other bank.
+    pictures of them, (M, h, w, 3) in uint8, or None. `id` is given to no other bank. `order[step, level]` (M, n) are
+    the subject's tokens in the order in which they are kept (subject.py); a bank of random tokens has none.
 
     ComfyUI copies model options when it clones a model; a bank is shared, never copied.
     """
@@ -143,6 +161,7 @@ class IdentityBank:
         latents: torch.Tensor,
         features: Mapping[Slot, torch.Tensor],
         previews: torch.Tensor | None = None,
+        order: Mapping[tuple[int, int], torch.Tensor] | None = None,
     ) -> None:
         self.recipe = recipe
         self.sigmas = sigmas
@@ -150,6 +169,7 @@ class IdentityBank:
         self.latents = latents
         self.features = features
         self.previews = previews
+        self.order = dict(order or {})
         self.id = uuid4().hex
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "IdentityBank":
@@ -169,6 +189,16 @@ class IdentityBank:
     def size(self) -> int:
         """Bytes that the features take."""
         return sum(feature.nbytes for feature in self.features.values())
+
+    def stock(self, step: int, level: int) -> int:
+        """How many tokens of each identity image there were to choose from: all, or the subject's."""
+        order = self.order.get((step, level))
+        return self.tokens[level] if order is None else order.shape[1]
+
+    @cached_property
+    def largest_stock(self) -> dict[int, int]:
+        """The most tokens to choose from at any step, of each level."""
+        return {level: max(self.stock(step, level) for step in range(self.recipe.steps)) for level in self.tokens}
 
     @cached_property
     def channels(self) -> dict[int, int]:

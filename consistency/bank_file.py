@@ -1,9 +1,10 @@
 """An identity bank as one safetensors file.
 
-Tensors are named `features.<step>.<block>.<index>.<cond|uncond>`, `latents` and, if there are any, `previews`; the
-metadata holds the recipe, noise levels and token counts as JSON. Everything about a file is checked against its recipe
-before any tensor is read. Features are memory-mapped and looked through once: opening a bank takes the time to read it,
-as its first panel would, and no memory.
+Tensors are named `features.<step>.<block>.<index>.<cond|uncond>`, `latents` and, if there are any, `previews` and
+`order.<step>.<level>`, the subject's tokens of a bank that keeps these alone; the metadata holds the recipe, noise
+levels and token counts as JSON. Everything about a file is checked against its recipe before any feature is read.
+Features are memory-mapped and looked through once: opening a bank takes the time to read it, as its first panel would,
+and no memory.
 """
 
 import json
@@ -20,9 +21,11 @@ from safetensors import SafetensorError, safe_open
 from ..files import write_whole
 from .bank import DTYPES, IdentityBank, Recipe, Slot, tokens_of
 from .schedule import COND, LEVELS, UNCOND, Layer
+from .subject import KEEPS
 
 FORMAT = "storybooth identity bank 1"
 
+_ORDER = re.compile(r"order\.(\d{1,4})\.(32|64)")
 _HALVES = {COND: "cond", UNCOND: "uncond"}
 _NAME = re.compile(r"features\.(\d{1,4})\.([0-5])\.(\d{1,2})\.(cond|uncond)")
 _LONGEST_HEADER = 2**24
@@ -38,6 +41,7 @@ _DTYPES = {
     torch.bfloat16: "BF16",
     torch.float8_e4m3fn: "F8_E4M3",
     torch.uint8: "U8",
+    torch.int32: "I32",
 }
 _LATENTS = ("F32", "F16", "BF16")
 
@@ -53,6 +57,7 @@ def save(bank: IdentityBank, path: Path, each: Callable[[Iterable[str]], Iterabl
         for (step, layer, half), feature in bank.features.items()
     }
     tensors["latents"] = bank.latents
+    tensors |= {f"order.{step}.{level}": order.int() for (step, level), order in bank.order.items()}
     if bank.previews is not None:
         tensors["previews"] = bank.previews
     metadata = {
@@ -95,7 +100,8 @@ def load(path: Path, each: Callable[[Iterable[Slot]], Iterable[Slot]] = iter) ->
         _require_short_header(path)
         with safe_open(path, framework="pt") as file:
             recipe, sigmas, tokens = _contents(file.metadata() or {})
-            slots = _slots(file, recipe, tokens)
+            order = _order(file, recipe, tokens)
+            slots = _slots(file, recipe, tokens, order)
             features = {slot: file.get_tensor(name) for slot, name in slots.items()}
             latents = file.get_tensor("latents")
             previews = file.get_tensor("previews") if "previews" in file.keys() else None  # noqa: SIM118, it is no dict
@@ -116,7 +122,7 @@ def load(path: Path, each: Callable[[Iterable[Slot]], Iterable[Slot]] = iter) ->
             f"name: {path.name} is not an identity bank that can be read ({str(error)[:200]}). "
             "Choose a file that Save Identity Bank wrote, or write the bank again."
         ) from error
-    return IdentityBank(recipe, sigmas, tokens, latents, features, previews)
+    return IdentityBank(recipe, sigmas, tokens, latents, features, previews, order)
 
 
 def _require_short_header(path: Path) -> None:
@@ -134,6 +140,7 @@ def _contents(metadata: dict[str, str]) -> tuple[Recipe, tuple[float, ...], dict
     sigmas = tuple(json.loads(metadata["sigmas"]))
     tokens = {level: json.loads(metadata["tokens"])[str(level)] for level in LEVELS}
     _require(recipe.dtype in DTYPES and recipe.storage in ("compact", "full"), "unknown storage or precision")
+    _require(recipe.keep in KEEPS, "unknown choice of tokens")
     _require(1 <= len(recipe.prompts) == len(recipe.seeds), "it lists no identity images")
     _require(min(recipe.width, recipe.height) >= 8, "its images have no size")
     _require(max(recipe.width, recipe.height, recipe.steps) <= _LARGEST, "its images or steps are too large")
@@ -147,7 +154,26 @@ def _contents(metadata: dict[str, str]) -> tuple[Recipe, tuple[float, ...], dict
     return recipe, sigmas, tokens
 
 
-def _slots(file: Any, recipe: Recipe, tokens: dict[int, int]) -> dict[Slot, str]:
+def _order(file: Any, recipe: Recipe, tokens: dict[int, int]) -> dict[tuple[int, int], torch.Tensor]:
+    """The subject's tokens by step and level; none of a bank of random tokens."""
+    order: dict[tuple[int, int], torch.Tensor] = {}
+    for name in file.keys():  # noqa: SIM118, it is no dict
+        if match := _ORDER.fullmatch(name):
+            step, level = int(match[1]), int(match[2])
+            part = file.get_slice(name)
+            rows, count = part.get_shape() if len(part.get_shape()) == 2 else (0, 0)
+            fits = rows == len(recipe.prompts) and 1 <= count <= tokens[level] and part.get_dtype() == "I32"
+            _require(fits and step < recipe.steps and recipe.keep != "random", f"tensor {name} does not fit")
+            kept = file.get_tensor(name).long()
+            alone = all(len(set(row)) == count for row in kept.tolist())
+            _require(alone and int(kept.min()) >= 0 and int(kept.max()) < tokens[level], f"tensor {name} is damaged")
+            order[step, level] = kept
+    return order
+
+
+def _slots(
+    file: Any, recipe: Recipe, tokens: dict[int, int], order: dict[tuple[int, int], torch.Tensor]
+) -> dict[Slot, str]:
     """The name of every feature, each checked against the recipe without reading it."""
     slots: dict[Slot, str] = {}
     held: defaultdict[tuple[Layer, int], set[int]] = defaultdict(set)
@@ -155,6 +181,8 @@ def _slots(file: Any, recipe: Recipe, tokens: dict[int, int]) -> dict[Slot, str]
     others = {"latents": ([images, 4, height, width], _LATENTS), "previews": ([images, height, width, 3], ("U8",))}
     for name in file.keys():  # noqa: SIM118, it is no dict
         shape, dtype = file.get_slice(name).get_shape(), file.get_slice(name).get_dtype()
+        if _ORDER.fullmatch(name):
+            continue  # looked at already
         if name in others:
             fits = shape == others[name][0] and dtype in others[name][1]
         else:
@@ -162,7 +190,13 @@ def _slots(file: Any, recipe: Recipe, tokens: dict[int, int]) -> dict[Slot, str]
             _require(match is not None, f"tensor {name[:60]!r} is none of a bank's")
             step, block, index = (int(part) for part in match.groups()[:3])
             layer, half = Layer(block, index), COND if match[4] == "cond" else UNCOND
-            kept = recipe.stored_tokens(layer.level, tokens[layer.level])
+            chosen = order.get((step, layer.level))
+            all_of_it = recipe.schedule.everything(step) and recipe.storage == "compact"
+            _require(
+                recipe.keep == "random" or all_of_it or chosen is not None, f"it does not say which tokens {name} are"
+            )
+            stock = None if chosen is None else chosen.shape[1]
+            kept = recipe.stored_tokens(step, layer.level, tokens[layer.level], stock)
             fits = len(shape) == 3 and shape[:2] == [images, kept] and dtype == _STORED[recipe.dtype]
             slots[step, layer, half] = name
             held[layer, half].add(step)

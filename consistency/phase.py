@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 
 from .schedule import Layer
+from .subject import Words
 
 
 class Phase(Protocol):
@@ -21,8 +22,21 @@ class Phase(Protocol):
     def start(self, sigmas: Sequence[float], seed: int | None) -> None:
         """A sampling run begins, with noise `seed`; `sigmas` are its falling noise levels without the final 0."""
 
-    def begin(self, sigma: float) -> None:
-        """An evaluation of the model at noise level `sigma` begins."""
+    watches: bool = False
+    """Whether it wants to see cross-attention, to tell where the subject is."""
+
+    def introduce(self, words: Words | None) -> None:
+        """A run's prompts have the subject's `words` at these places; None where nobody knows."""
+
+    def begin(self, sigma: float, size: tuple[int, int] | None = None) -> None:
+        """An evaluation of the model at noise level `sigma` begins, of latents of this `size`: height and width."""
+
+    def watch(self, place: Hashable, q: torch.Tensor, k: torch.Tensor, heads: int, words: Words) -> None:
+        """A cross-attention of conditional prompts: see `SubjectMaps.add`."""
+
+    def readers(self, tokens: int, rows: int) -> torch.Tensor | None:
+        """Which tokens of `rows` pictures attend to what `attend` appended: bool (rows, tokens); None: all of them."""
+        return None
 
     def attend(
         self, layer: Layer, hidden_states: torch.Tensor, context: torch.Tensor, halves: list[int]

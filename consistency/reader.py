@@ -1,6 +1,6 @@
 """The read phase: a panel's self-attention also reads the identity images' kept tokens from the bank."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 
@@ -11,6 +11,7 @@ from .phase import Phase
 from .schedule import Layer, Schedule
 from .steps import nearest_step
 from .stream import CallOrder, DeviceFeatures
+from .subject import SubjectMaps, Words, above_otsu
 
 PLACES = 4
 """Two for the layer that is read, two for the next one: cond and uncond."""
@@ -30,21 +31,26 @@ class BankReader(Phase):
     streamed = frozenset({"cuda"})
     """The types of devices that copies can run beside."""
 
-    def __init__(self, bank: IdentityBank, schedule: Schedule) -> None:
-        """ValueError, naming the setting, where `schedule` asks for more than the bank holds."""
+    def __init__(self, bank: IdentityBank, schedule: Schedule, readers: str = "everyone") -> None:
+        """`readers` is one of subject.READERS. ValueError, naming the setting, where `schedule` asks for more than the
+        bank holds."""
         if bank.recipe.storage == "compact":
             schedule.require_within(bank.recipe.schedule, bank.recipe.steps)
         self.bank = bank
         self.schedule = schedule
+        self.watches = readers == "subject"
+        self._words: Words | None = None
+        self._maps: SubjectMaps | None = None
+        self._subject: dict[tuple[int, int], torch.Tensor] = {}
         self._on_device: DeviceFeatures | None = None
         self._may_stay = False
         self._order = CallOrder()
         self.start((), None)
 
     @property
-    def shaped_by(self) -> tuple[str, Schedule]:
+    def shaped_by(self) -> tuple[str, Schedule, bool]:
         """Equal for readers that read the same."""
-        return (self.bank.id, self.schedule)
+        return (self.bank.id, self.schedule, self.watches)
 
     def start(self, sigmas: Sequence[float], seed: int | None) -> None:
         """A sampling run with noise `seed` begins. ValueError where the bank was written nowhere near its `sigmas`."""
@@ -54,6 +60,34 @@ class BankReader(Phase):
         self._seed = seed if own else self.bank.recipe.seed
         self._step = -1
         self._kept: dict[int, torch.Tensor] = {}
+        self._words, self._maps, self._subject = None, None, {}
+
+    def introduce(self, words: Words | None) -> None:
+        """Where the subject's words are in the prompts; a picture whose prompt has none reads nothing."""
+        self._words = words
+
+    def watch(self, place: Hashable, q: torch.Tensor, k: torch.Tensor, heads: int, words: Words) -> None:
+        """A cross-attention of the panels' prompts: see `SubjectMaps.add`."""
+        if self._maps:
+            self._maps.add(place, q, k, heads, words)
+
+    def readers(self, tokens: int, rows: int) -> torch.Tensor | None:
+        """Which tokens of `rows` pictures read the bank, (rows, tokens) on the CPU; None: all of them.
+
+        With readers "subject" those of the picture's own subject, and all where nobody told its words.
+        """
+        if not self.watches or self._words is None or self._maps is None:
+            return None
+        if (tokens, rows) not in self._subject:
+            scores = self._maps.level(tokens)
+            subject = torch.ones(rows, tokens, dtype=torch.bool)
+            for row in range(rows):
+                if not self._words[row % len(self._words)][1]:
+                    subject[row] = False
+                elif scores is not None:
+                    subject[row] = above_otsu(scores[row % len(scores)])
+            self._subject[tokens, rows] = subject
+        return self._subject[tokens, rows]
 
     def settle(self, room: int) -> None:
         """The device has `room` bytes to spare during this run: with half of them the bank may stay there."""
@@ -72,8 +106,13 @@ class BankReader(Phase):
         """Bytes of the device that the bank will take beside those that it has, where it may stay."""
         return self.bank.size - self.held if self._may_stay else 0
 
-    def begin(self, sigma: float) -> None:
+    def begin(self, sigma: float, size: tuple[int, int] | None = None) -> None:
         """An evaluation at noise level `sigma` begins. ValueError where the bank was written nowhere near it."""
+        if self.watches and size:
+            if self._maps is None or self._maps.size != size:
+                self._maps = SubjectMaps(*size)
+            self._maps.begin()
+            self._subject = {}
         step = nearest_step(sigma, self.bank.sigmas)
         if step != self._step:
             self._step = step
@@ -89,7 +128,7 @@ class BankReader(Phase):
         `halves` (COND or UNCOND) names the chunks in their order. ValueError where the bank lacks a half.
         """
         self._order.note((layer, tuple(halves)))
-        if not self._reads(layer):
+        if not self._reads(layer) or not self._has_readers(hidden_states, halves):
             return context
         read = {half: self._read(layer, half, context) for half in dict.fromkeys(halves)}
         extended = append(context, [read[half] for half in halves])
@@ -108,21 +147,32 @@ class BankReader(Phase):
 
     def memory_needed(self, rows: int, tokens: Mapping[int, int], itemsize: int) -> int:
         """Bytes that reading adds to an evaluation of `rows` rows whose levels have so many `tokens`."""
-        kept = {level: self.bank.images * self._kept_count(level) for level in self.bank.channels}
+        kept = {level: self.bank.images * self._most_kept(level) for level in self.bank.channels}
         return appended_bytes(rows, tokens, kept, self.bank.channels, itemsize) + PLACES * self._place_bytes
 
     @property
     def _place_bytes(self) -> int:
         """The size of the largest feature that is read."""
         bank = self.bank
-        kept = (bank.images * self._kept_count(level) * channels for level, channels in bank.channels.items())
+        kept = (bank.images * self._most_kept(level) * channels for level, channels in bank.channels.items())
         return max(kept, default=0) * DTYPES[bank.recipe.dtype].itemsize
 
     def _kept_count(self, level: int) -> int:
-        return self.schedule.kept(level, self.bank.tokens[level])
+        return self.schedule.kept(level, self.bank.stock(self._step, level))
+
+    def _most_kept(self, level: int) -> int:
+        if self.schedule.everything(0):
+            return self.bank.tokens[level]
+        return self.schedule.kept(level, self.bank.largest_stock[level])
+
+    def _has_readers(self, hidden_states: torch.Tensor, halves: list[int]) -> bool:
+        readers = self.readers(hidden_states.shape[1], len(hidden_states) // len(halves))
+        return readers is None or bool(readers.any())
 
     def _reads(self, layer: Layer) -> bool:
         """Whether the layer reads the bank at this step."""
+        if self.schedule.everything(self._step):
+            return True
         return self._kept_count(layer.level) > 0 and is_consistent(self.schedule, self._seed, self._step, layer)
 
     def _read(self, layer: Layer, half: int, context: torch.Tensor) -> torch.Tensor:
@@ -162,6 +212,8 @@ class BankReader(Phase):
         """The kept tokens of a feature, (M, kept, C), in system memory."""
         _, layer, _ = slot
         feature, kept = self.bank.features[slot], self._kept_count(layer.level)
+        if self.schedule.everything(self._step):
+            return feature
         if self.bank.recipe.storage == "compact":
             return feature[:, :kept]
         return gather_kept(feature, self._kept_tokens(layer.level, kept))
@@ -169,5 +221,8 @@ class BankReader(Phase):
     def _kept_tokens(self, level: int, kept: int) -> torch.Tensor:
         if level not in self._kept:
             bank = self.bank
-            self._kept[level] = kept_tokens(self._seed, self._step, level, bank.images, bank.tokens[level], kept)
+            order = bank.order.get((self._step, level))
+            if order is None:
+                order = kept_tokens(self._seed, self._step, level, bank.images, bank.tokens[level], kept)
+            self._kept[level] = order[:, :kept]
         return self._kept[level]

@@ -3,15 +3,21 @@
 step   0 ... start_step - 1              plain self-attention
        start_step ... switch_step - 1    consistent with early_probability, drawn for each layer and step
        switch_step ...                   consistent with late_probability
+
+StoryDiffusion's own code differs in one point: before start_step its panels read all tokens of the identity images, in
+every layer, while these are drawn plainly. That is `before_start` "everything".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..setting import named, setting
+from ..setting import about, named, setting
 
 COND, UNCOND = 0, 1
 """The two halves of classifier-free guidance, numbered as in ComfyUI's `cond_or_uncond`."""
+
+UNITS = ("steps", "percent")
+"""What start and switch step count: steps of the run, or hundredths of it."""
 
 LEVELS = (32, 64)
 """The two resolutions of SDXL's up blocks, named by the side of their token grid at 1024x1024."""
@@ -81,14 +87,48 @@ class Schedule:
         maximum=1.0,
         step=0.05,
     )
+    before_start: str = setting(
+        "nothing",
+        "before the start",
+        "What pictures see before the start step. nothing: each finds its own composition. everything: all of the "
+        "identity images, as StoryDiffusion's code does it; more alike in composition, and the bank is larger.",
+        options=("nothing", "everything"),
+    )
 
     def __post_init__(self) -> None:
+        options = about(Schedule, "before_start").options
+        if self.before_start not in options:
+            raise ValueError(
+                f"{named(Schedule, 'before_start')}: got '{str(self.before_start)[:100]}', expected one of: "
+                f"{', '.join(options)}."
+            )
         for name in ("strength_32", "strength_64", "early_probability", "late_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{named(Schedule, name)}: got {getattr(self, name)}, expected a number from 0 to 1.")
         for name in ("start_step", "switch_step"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{named(Schedule, name)}: got {getattr(self, name)}, expected 0 or more.")
+
+    def in_steps(self, unit: str, steps: int) -> "Schedule":
+        """The same with start and switch step as steps of a run of `steps`, where they count in `unit`, one of UNITS.
+
+        A step lies before a share of the run where it begins before: of 50 steps, 10 percent is step 5; of 4, step 1.
+        ValueError, naming the setting, for more than 100 percent.
+        """
+        if unit == "steps":
+            return self
+        shares = {name: getattr(self, name) for name in ("start_step", "switch_step")}
+        for name, share in shares.items():
+            if share > 100:
+                raise ValueError(
+                    f"{named(Schedule, name)}: got {share} percent, expected 0 to 100: it is a share of the run "
+                    "here. Set count in (count_in) to steps for a step number."
+                )
+        return replace(self, **{name: -(-share * steps // 100) for name, share in shares.items()})
+
+    def everything(self, step: int) -> bool:
+        """Whether pictures read all of the identity images at `step`."""
+        return self.before_start == "everything" and step < self.start_step
 
     def probability(self, step: int) -> float:
         """The probability that a layer is consistent at `step`."""
@@ -106,6 +146,8 @@ class Schedule:
 
     def why_never(self, steps: int) -> str:
         """Why sampling over `steps` is certain to be plain self-attention, and what to do; empty where it is not."""
+        if steps > 0 and self.everything(0):
+            return ""
         if self.strength_32 == 0 and self.strength_64 == 0:
             return "coarse and fine strength (strength_32, strength_64) are both 0. Raise one of them"
         if self.start_step >= steps:
@@ -129,6 +171,12 @@ class Schedule:
             if asked > held:
                 raise ValueError(_asks_for_more(name, asked, held))
         for step in range(steps):
+            if self.everything(step) and not written.everything(step):
+                raise ValueError(
+                    f"{named(Schedule, 'before_start')}: step {step} is to read everything, which this bank does not "
+                    f"store: it was written with {written.before_start} before step {written.start_step}. Set it to "
+                    "nothing here, or write the bank again with everything and this start step, or with storage 'full'."
+                )
             asked, held = self.probability(step), written.probability(step)
             if asked > held:
                 if held == 0 and step < written.start_step:

@@ -6,6 +6,7 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 - `model`: what a MODEL's network looks like; `weights`: how it stores them; `sampling`: as KSampler does it.
 - `tlora`: a T-LoRA on a MODEL, its ranks masked while it answers.
 - `graph`: what the queued graph says beyond a node's own sockets; `errors`: what an error holds on to.
+- `words`: where the subject's words are in an encoded prompt.
 - `cache`: banks and panels that were made before; `cache_keys`: what finds them again; `residents`: banks on a device.
 - `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie.
 - `outputs`: files that clients of the API find.

@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ..text_states import common_tokens, join_states
 from .sockets import Conditioning
+from .words import WORDS, joined_words
 
 Callback = Callable[[int, torch.Tensor, torch.Tensor, int], None]
 
@@ -99,7 +100,8 @@ def as_batch(conditionings: list[Conditioning]) -> Conditioning:
             f"length below {COMMON_TOKENS}. Shorten them to less than 300 words each, or make them equally long."
         )
     pooled = torch.cat([conditioning[0][1]["pooled_output"] for conditioning in conditionings])
-    return [[join_states(states), {**conditionings[0][0][1], "pooled_output": pooled}]]
+    beside = {key: value for key, value in conditionings[0][0][1].items() if key != WORDS}
+    return [[join_states(states), {**beside, "pooled_output": pooled, **joined_words(conditionings)}]]
 
 
 def can_be_batch(conditionings: list[Conditioning]) -> bool:

@@ -17,13 +17,15 @@ Conditioning = list[list[Any]]
 class EncodedStoryboard:
     """A storyboard whose prompts have been through CLIP: what a STORYBOARD socket carries.
 
-    `positive[i]` belongs to `panels[i]`; `negative` is shared by all, `negative_text` is what it says.
+    `positive[i]` belongs to `panels[i]`; `negative` is shared by all, `negative_text` is what it says. `subject` are
+    the words that stand for the character.
     """
 
     panels: tuple[Panel, ...]
     positive: tuple[Conditioning, ...]
     negative: Conditioning
     negative_text: str | None = None
+    subject: str = ""
 
     @property
     def shown(self) -> list[int]:

@@ -1,13 +1,15 @@
 """Widgets that several nodes share, so that they read and behave alike."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..consistency.schedule import Schedule
+from ..consistency.schedule import UNITS, Schedule
 from ..setting import about, all_about
 from ..training.settings import Settings
+from .checks import require_option
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
@@ -79,8 +81,32 @@ def widget(holder: type, name: str, **more: Any) -> io.Input:
 
 
 def schedule_inputs() -> list[io.Input]:
-    """The settings of `consistency.schedule.Schedule`."""
-    return [widget(Schedule, name) for name in all_about(Schedule)]
+    """The settings of `consistency.schedule.Schedule` that every graph has; `later_schedule_inputs` come last."""
+    return [widget(Schedule, name) for name, told in all_about(Schedule).items() if not told.options]
+
+
+def later_schedule_inputs() -> list[io.Input]:
+    """`before_start` of Schedule, and `count_in`: what start and switch step count."""
+    return [
+        widget(Schedule, "before_start", optional=True),
+        io.Combo.Input(
+            "count_in",
+            display_name="count in",
+            options=list(UNITS),
+            default="steps",
+            optional=True,
+            tooltip="What start and switch step count. percent: hundredths of the run, so that 10 and 40 are right for "
+            "any number of steps, also for the few of Lightning, LCM and Turbo models. steps: steps of the bank.",
+        ),
+    ]
+
+
+def schedule_of(widgets: Mapping[str, Any], steps: int) -> Schedule:
+    """The schedule that these widgets say, in steps of a run of `steps`. ValueError naming the widget."""
+    values = dict(widgets)
+    unit = values.pop("count_in", "steps")
+    require_option("count in (count_in)", unit, UNITS)
+    return Schedule(**values).in_steps(unit, steps)
 
 
 def timestep_inputs() -> list[io.Input]:

@@ -121,7 +121,7 @@ def bank(made_of: Recipe, geometry: Geometry, sigma: float) -> IdentityBank:
     """A bank of random features, in system memory as a written one is."""
     features = {}
     for layer, channels in geometry.layers.items():
-        kept = made_of.stored_tokens(layer.level, geometry.tokens[layer.level])
+        kept = made_of.stored_tokens(made_of.steps - 1, layer.level, geometry.tokens[layer.level])
         for half in (COND, UNCOND):
             features[0, layer, half] = _pinned(torch.randn(IMAGES, kept, channels).to(torch.float16))
     return IdentityBank(made_of, (sigma,), geometry.tokens, torch.zeros(IMAGES, 4, 1, 1), features)

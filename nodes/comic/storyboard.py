@@ -14,6 +14,7 @@ from ...texts import check_text
 from ..canvas import found_by
 from ..checks import require_kind
 from ..sockets import Conditioning, EncodedStoryboard, StoryboardSocket
+from ..words import with_words
 
 
 class Storyboard(io.ComfyNode):
@@ -84,8 +85,8 @@ class Storyboard(io.ComfyNode):
         _require_sdxl(clip)
         sources = {negative: "negative"} | {panel.prompt: f"script, line {panel.line}" for panel in reversed(panels)}
         encoded = {prompt: _encode(clip, prompt, source) for prompt, source in sources.items()}
-        positive = tuple(encoded[panel.prompt] for panel in panels)
-        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative], negative))
+        positive = tuple(with_words(encoded[panel.prompt], clip, panel.prompt, subject) for panel in panels)
+        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative], negative, subject))
 
 
 def _encode(clip: Any, text: str, source: str) -> Conditioning:

@@ -2,6 +2,9 @@
 
 - `writer`: Identity Bank Writer; `patch`: Consistent Self-Attention Patch; `hook`: Identity Bank Hook.
 - `bank_files`: Save Identity Bank and Load Identity Bank; `previews`: their pictures.
-- `patching`: the attention of a MODEL, patched; `guidance`: which half of a call stands for which prompt.
+- `announcing`: what the writer says before it writes.
+- `keeping`: which tokens are kept and who reads them, as widgets and checks.
+- `patching`: the attention of a MODEL, patched; `watching`: its calls seen from inside.
+- `guidance`: which half of a call stands for which prompt.
 - `reading`: what reads a bank, looked at before one is written.
 """

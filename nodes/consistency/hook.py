@@ -1,18 +1,20 @@
 """Identity Bank Hook: lets single prompts read an identity bank, such as a character's in its part of the picture."""
 
+from typing import Any
+
 from comfy.hooks import HookGroup
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...consistency.bank import IdentityBank
-from ...consistency.reader import BankReader
-from ...consistency.schedule import Schedule
+from ...consistency.subject import READERS
 from ..canvas import found_by
-from ..checks import require_kind, require_same_network, require_sdxl
+from ..checks import require_kind, require_option, require_same_network, require_sdxl
 from ..sockets import IdentityBankSocket
-from ..widgets import schedule_inputs
+from ..widgets import later_schedule_inputs, schedule_inputs
+from .keeping import readers_input, say_if_unknown
 from .patching import hooks_for
-from .reading import require_of_writer, say_if_unread
+from .reading import reader_of, require_of_writer, say_if_unread
 
 
 class BankHook(io.ComfyNode):
@@ -35,6 +37,8 @@ class BankHook(io.ComfyNode):
                     tooltip="From Identity Bank Writer or Load Identity Bank.",
                 ),
                 *schedule_inputs(),
+                readers_input(),
+                *later_schedule_inputs(),
             ],
             outputs=[
                 io.Hooks.Output(
@@ -48,18 +52,21 @@ class BankHook(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(cls, bank: IdentityBank | None = None, **schedule: float) -> list[str]:
+    def check_lazy_status(
+        cls, bank: IdentityBank | None = None, readers: str = "everyone", **schedule: Any
+    ) -> list[str]:
         """Look at the widgets, here and on the bank's writer, before anything is trained or written for it."""
-        asked = Schedule(**schedule)
+        require_option("readers", readers, READERS)
         if bank is not None:
             return []
-        require_of_writer(cls.hidden, asked)
+        require_of_writer(cls.hidden, schedule)
         return ["bank"]
 
     @classmethod
-    def execute(cls, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
+    def execute(cls, bank: IdentityBank, readers: str = "everyone", **schedule: Any) -> io.NodeOutput:
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-        reader = BankReader(bank, Schedule(**schedule))
+        require_option("readers", readers, READERS)
+        reader = reader_of(bank, schedule, readers)
         if say_if_unread(reader, cls.hidden):
             return io.NodeOutput(HookGroup())
 
@@ -67,4 +74,4 @@ class BankHook(io.ComfyNode):
             require_sdxl(model)
             require_same_network(model, bank)
 
-        return io.NodeOutput(hooks_for(reader, check))
+        return io.NodeOutput(hooks_for(reader, check, say_if_unknown(cls.hidden.unique_id, "Identity Bank Hook")))

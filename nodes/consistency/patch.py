@@ -1,17 +1,19 @@
 """Consistent Self-Attention Patch: makes any sampler read an identity bank."""
 
+from typing import Any
+
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...consistency.bank import IdentityBank
-from ...consistency.reader import BankReader
-from ...consistency.schedule import Schedule
+from ...consistency.subject import READERS
 from ..canvas import found_by
-from ..checks import require_kind, require_same_network, require_same_weights, require_sdxl
+from ..checks import require_kind, require_option, require_same_network, require_same_weights, require_sdxl
 from ..sockets import IdentityBankSocket
-from ..widgets import schedule_inputs
+from ..widgets import later_schedule_inputs, schedule_inputs
+from .keeping import readers_input, say_if_unknown
 from .patching import with_phase
-from .reading import require_of_writer, say_if_unread
+from .reading import reader_of, require_of_writer, say_if_unread
 
 
 class ConsistentAttention(io.ComfyNode):
@@ -40,6 +42,8 @@ class ConsistentAttention(io.ComfyNode):
                     tooltip="From Identity Bank Writer or Load Identity Bank.",
                 ),
                 *schedule_inputs(),
+                readers_input(),
+                *later_schedule_inputs(),
             ],
             outputs=[
                 io.Model.Output(
@@ -53,24 +57,38 @@ class ConsistentAttention(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(
-        cls, bank: IdentityBank | None = None, model: ModelPatcher | None = None, **schedule: float
+        cls,
+        bank: IdentityBank | None = None,
+        model: ModelPatcher | None = None,
+        readers: str = "everyone",
+        **schedule: Any,
     ) -> list[str]:
         """First the widgets, here and on the bank's writer, then the bank, then what may have to be trained."""
-        asked = Schedule(**schedule)
+        require_option("readers", readers, READERS)
         if bank is None:
-            require_of_writer(cls.hidden, asked)
+            require_of_writer(cls.hidden, schedule)
             return ["bank"]
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-        BankReader(bank, asked)
+        reader_of(bank, schedule, readers)
         return ["model"] if model is None else []
 
     @classmethod
-    def execute(cls, model: ModelPatcher, bank: IdentityBank, **schedule: float) -> io.NodeOutput:
+    def execute(
+        cls, model: ModelPatcher, bank: IdentityBank, readers: str = "everyone", **schedule: Any
+    ) -> io.NodeOutput:
         require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
+        require_option("readers", readers, READERS)
         require_sdxl(model)
         require_same_weights(model, bank)
-        reader = BankReader(bank, Schedule(**schedule))
+        reader = reader_of(bank, schedule, readers)
         if say_if_unread(reader, cls.hidden):
             return io.NodeOutput(model.clone())
         # Nodes behind this one can still change the network, so it is looked at when sampling begins.
-        return io.NodeOutput(with_phase(model, reader, lambda sampled: require_same_network(sampled, bank)))
+        return io.NodeOutput(
+            with_phase(
+                model,
+                reader,
+                lambda sampled: require_same_network(sampled, bank),
+                say_if_unknown(cls.hidden.unique_id, "Consistent Self-Attention Patch"),
+            )
+        )

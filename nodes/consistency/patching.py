@@ -6,6 +6,7 @@ prompts come.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -17,40 +18,51 @@ from comfy.patcher_extension import CallbacksMP, WrappersMP
 from ...consistency.bank import tokens_of
 from ...consistency.phase import Phase
 from ...consistency.schedule import COND, UNCOND, Layer
+from ...consistency.subject import Words
 from ..cache_keys import BYPASS, ShapedBy
 from ..checks import require_one_gpu, require_untiled, require_whole
 from ..residents import RESIDENTS
 from ..weights import is_dynamic
+from ..words import WORDS, words_of_run
 from .guidance import halves_of_call, halves_of_prompts
+from .watching import SHARED, watched
 
 KEY = "storybooth"
 
 
-def with_phase(model: ModelPatcher, phase: Phase, check: Callable[[ModelPatcher], None] | None = None) -> ModelPatcher:
+Check = Callable[[ModelPatcher], None] | None
+Told = Callable[[Words | None], None] | None
+
+
+def with_phase(model: ModelPatcher, phase: Phase, check: Check = None, told: Told = None) -> ModelPatcher:
     """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already.
 
-    `check(model)` is called when sampling begins, with all that was patched into it by then, and may raise.
+    `check(model)` is called when sampling begins, with all that was patched into it by then, and may raise;
+    `told(words)` then, too, where the phase looks for the subject's words.
     """
-    attached = _Attached(phase, check)
+    attached = _Attached(phase, check, told)
     patched = model.clone()
     patched.set_model_attn1_patch(attached.attend)
+    if phase.watches:
+        patched.set_model_attn2_patch(attached.look)
     for kind, wrapper in attached.wrappers.items():
         patched.add_wrapper_with_key(kind, KEY, wrapper)
     patched.add_callback_with_key(CallbacksMP.ON_DETACH, KEY, attached.leave)
     return patched
 
 
-def hooks_for(phase: Phase, check: Callable[[ModelPatcher], None]) -> HookGroup:
+def hooks_for(phase: Phase, check: Check, told: Told = None) -> HookGroup:
     """ComfyUI's HOOKS by which only the conditionings that carry them read a bank.
 
-    `check(model)` is called when sampling begins, and may raise.
+    `check` and `told` are as for `with_phase`.
     """
-    attached = _Attached(phase, check, hooked=True)
+    attached = _Attached(phase, check, told, hooked=True)
     # ComfyUI evaluates conditionings with different hooks apart. Wrappers of single conditionings it never calls, hence
     # the second hook, for all of them.
     shared = {kind: {KEY: [wrapper]} for kind, wrapper in attached.wrappers.items()}
     hooks = HookGroup()
-    hooks.add(_KeyframedHook({"patches": {"attn1_patch": [attached.attend]}}, EnumHookScope.HookedOnly))
+    patches = {"attn1_patch": [attached.attend]} | ({"attn2_patch": [attached.look]} if phase.watches else {})
+    hooks.add(_KeyframedHook({"patches": patches}, EnumHookScope.HookedOnly))
     hooks.add(TransformerOptionsHook({"wrappers": shared}, EnumHookScope.AllConditioning))
     return hooks
 
@@ -77,13 +89,15 @@ class _Attached:
     sampling runs, and in those that leave banks alone, nothing is changed.
     """
 
-    def __init__(self, phase: Phase, check: Callable[[ModelPatcher], None] | None, hooked: bool = False) -> None:
+    def __init__(self, phase: Phase, check: Check, told: Told, hooked: bool = False) -> None:
         self.shaped_by = ShapedBy(phase.shaped_by)
         self._phase = phase
         self._check = check
+        self._told = told
         self._hooked = hooked
         self._sampling = False
         self._prompts: dict[Any, int] = {}
+        self._words: dict[Any, Words] = {}
         self._halves: Sequence[int] = (COND, UNCOND)
 
     @property
@@ -127,6 +141,8 @@ class _Attached:
                     self._check(guider.model_patcher)
                 self._prompts, self._halves = halves_of_prompts(guider.conds), (COND, UNCOND)
                 self._phase.start(sigmas[:-1].tolist(), seed)
+                if self._phase.watches:
+                    self._introduce(guider.conds)
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
         finally:
             self._sampling = False
@@ -156,7 +172,9 @@ class _Attached:
     ) -> torch.Tensor:
         """Around an evaluation of the model: at which noise level it is."""
         if self._sampling:
-            self._phase.begin(float(timestep[0]))
+            self._phase.begin(float(timestep[0]), tuple(x.shape[-2:]))
+            if self._phase.watches:
+                args, kwargs = watched(args, kwargs)
         return executor(x, timestep, *args, **kwargs)
 
     def evaluate_conds(self, executor: Any, model: Any, conds: list[Any], *args: Any) -> list[torch.Tensor]:
@@ -172,14 +190,54 @@ class _Attached:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """What a self-attention layer makes queries, keys and values of."""
         name, block = options["block"]
+        if SHARED in options:
+            options[SHARED].self_attention_comes()
         if not self._sampling or name != "output":
             return hidden_states, context, value
         layer = Layer(block, options["block_index"])
         chunks = [self._halves[index] for index in options["cond_or_uncond"]]
         extended = self._phase.attend(layer, hidden_states, context, chunks)
+        added = context.shape[1], extended.shape[1]
+        if self._phase.watches and added[0] < added[1]:
+            rows = len(hidden_states) // len(chunks)
+            readers = self._phase.readers(hidden_states.shape[1], rows)
+            if readers is not None:
+                options[SHARED].part(*added, readers, len(chunks))
         # Other patches may give keys and values contexts of their own.
         same = value is context
         return hidden_states, extended, extended if same else self._phase.attend(layer, hidden_states, value, chunks)
+
+    @torch.compiler.disable
+    def look(
+        self, hidden_states: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Let the phase see the cross-attention that comes next, of conditional prompts whose subject is known."""
+        if not self._sampling:
+            return hidden_states, context, value
+        options[SHARED].cross_attention_comes()
+        chunks = list(zip(options["cond_or_uncond"], options["uuids"], strict=True))
+        seen = [
+            (chunk, (options["block"], options["block_index"], prompt), self._words[prompt])
+            for chunk, (index, prompt) in enumerate(chunks)
+            if self._halves[index] == COND and prompt in self._words
+        ]
+        if seen:
+            options[SHARED].look(partial(self._watch, seen, len(chunks)))
+        return hidden_states, context, value
+
+    def _watch(self, seen: list[tuple], chunks: int, q: torch.Tensor, k: torch.Tensor, heads: int) -> None:
+        for chunk, place, words in seen:
+            self._phase.watch(place, q.chunk(chunks)[chunk], k.chunk(chunks)[chunk], heads, words)
+
+    def _introduce(self, conds: dict[str, Any]) -> None:
+        """Tell the phase of the subject's words in a run's prompts."""
+        prompts = self._prompts
+        entries = [entry for entries in conds.values() for entry in entries if prompts[entry["uuid"]] == COND]
+        self._words = {entry["uuid"]: entry[WORDS] for entry in entries if entry.get(WORDS)}
+        words = words_of_run(entries)
+        self._phase.introduce(words)
+        if self._told:
+            self._told(words)
 
     def leave(self, model: ModelPatcher, unpatch_all: bool) -> None:
         """The model leaves its device, or a clone takes its place there."""

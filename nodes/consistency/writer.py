@@ -1,26 +1,36 @@
 """Identity Bank Writer: draws the storyboard's identity images and keeps what their self-attention saw."""
 
-import logging
 import math
 from typing import Any
 
 import comfy.model_management
 import latent_preview
 import psutil
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...consistency.bank import DTYPES, Geometry, IdentityBank, Recipe, size_in_bytes
 from ...consistency.schedule import Schedule
 from ...consistency.writer import BankWriter
-from ..cache import BANKS, HEADROOM, make_room, spare_memory
+from ..cache import BANKS
 from ..cache_keys import conditioning_key, patches_key
 from ..canvas import found_by, show_text
 from ..checks import require_kind, require_option, require_sampling, require_sdxl, require_text_for
 from ..model import bank_geometry, network_of, sampling_of
 from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
-from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, schedule_inputs, size_inputs
+from ..widgets import (
+    SAMPLERS,
+    SCHEDULERS,
+    later_schedule_inputs,
+    sampling_inputs,
+    schedule_inputs,
+    schedule_of,
+    size_inputs,
+)
+from .announcing import announce, warn_of_empty
+from .keeping import check_keep, keep_inputs, say_where_unknown
 from .patching import with_phase
 from .previews import rough_pictures
 
@@ -75,6 +85,8 @@ class IdentityBankWriter(io.ComfyNode):
                     default="fp16",
                     tooltip="fp8 halves the memory of fp16 and changes pictures slightly; fp32 doubles it.",
                 ),
+                *keep_inputs(),
+                *later_schedule_inputs(),
             ],
             outputs=[
                 IdentityBankSocket.Output(
@@ -92,10 +104,12 @@ class IdentityBankWriter(io.ComfyNode):
         cls, storyboard: EncodedStoryboard, steps: int, model: ModelPatcher | None = None, **widgets: Any
     ) -> list[str]:
         """Look at storyboard and widgets first: no hours of training for a bank that cannot be written."""
-        _identity_lines(storyboard)
+        identities = _identity_lines(storyboard)
+        keep = widgets.pop("keep", "random"), widgets.pop("subject_masks", None)
         schedule = _check_widgets(steps=steps, **widgets)
+        check_keep(*keep, len(identities), widgets["width"], widgets["height"])
         if why := schedule.why_never(steps):
-            _warn_of_empty(why, cls.hidden.unique_id)
+            warn_of_empty(why, cls.hidden.unique_id)
         return ["model"] if model is None else []
 
     @classmethod
@@ -112,14 +126,20 @@ class IdentityBankWriter(io.ComfyNode):
         seed: int,
         storage: str,
         bank_dtype: str,
-        **schedule: float,
+        keep: str = "random",
+        subject_masks: torch.Tensor | None = None,
+        **schedule: Any,
     ) -> io.NodeOutput:
         require_sdxl(model)
         require_text_for(model, storyboard)
         sampling = {"steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler}
-        kept = _check_widgets(width, height, **sampling, storage=storage, bank_dtype=bank_dtype, **schedule)
+        _check_widgets(width, height, **sampling, storage=storage, bank_dtype=bank_dtype, **schedule)
         identities = _identity_lines(storyboard)
+        masks = check_keep(keep, subject_masks, len(identities), width, height)
+        by_words = keep != "random" and not masks
         weights, lora = network_of(model)
+        total = len(step_sigmas(model, steps, sampler_name, scheduler))
+        kept = schedule_of(schedule, total)
         recipe = Recipe(
             model=weights,
             lora=lora,
@@ -127,7 +147,7 @@ class IdentityBankWriter(io.ComfyNode):
             seeds=tuple(storyboard.panels[index].seed for index in identities),
             width=width,
             height=height,
-            steps=len(step_sigmas(model, steps, sampler_name, scheduler)),
+            steps=total,
             cfg=cfg,
             sampler_name=sampler_name,
             scheduler=scheduler,
@@ -137,6 +157,9 @@ class IdentityBankWriter(io.ComfyNode):
             dtype=bank_dtype,
             sampling=sampling_of(model),
             negative=storyboard.negative_text,
+            keep=keep,
+            subject=storyboard.subject if by_words else "",
+            masks=masks,
         )
         positive = as_batch([storyboard.positive[index] for index in identities])
         key = (recipe, patches_key(model), conditioning_key(positive), conditioning_key(storyboard.negative))
@@ -146,10 +169,11 @@ class IdentityBankWriter(io.ComfyNode):
             # Some nodes, such as Self-Attention Guidance, need the negative prompt at CFG 1, too.
             always = model.model_options.get("disable_cfg1_optimization", False)
             size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(cfg, 1.0) and not always else 2)
-            _announce(recipe, size, cls.hidden.unique_id)
+            unknown = say_where_unknown(storyboard, identities, cls.hidden.unique_id) if by_words else ""
+            announce(recipe, size, unknown, cls.hidden.unique_id)
             if why := kept.why_never(recipe.steps):
-                _warn_of_empty(why, cls.hidden.unique_id)
-            bank = _write(model, recipe, geometry, positive, storyboard.negative, steps)
+                warn_of_empty(why, cls.hidden.unique_id)
+            bank = _write(model, recipe, geometry, positive, storyboard.negative, steps, subject_masks)
             BANKS.put(key, bank, bank.size)
         else:
             show_text("Found the bank that was written before from the same inputs.", cls.hidden.unique_id)
@@ -177,7 +201,7 @@ def _check_widgets(
     storage: str,
     bank_dtype: str,
     seed: int = 0,
-    **schedule: float,
+    **schedule: Any,
 ) -> Schedule:
     """The schedule. ValueError, naming the widget, where a bank cannot be written so; `seed` may be any."""
     require_sampling(width, height, steps, cfg)
@@ -185,30 +209,7 @@ def _check_widgets(
     require_option("scheduler", scheduler, SCHEDULERS)
     require_option("storage", storage, STORAGES)
     require_option("bank precision (bank_dtype)", bank_dtype, list(DTYPES))
-    return Schedule(**schedule)
-
-
-def _warn_of_empty(why: str, node_id: str) -> None:
-    text = f"This bank will be empty, and pictures as without it: {why}."
-    show_text(text, node_id)
-    logging.warning("StoryBooth: Identity Bank Writer (node %s): %s", node_id, text)
-
-
-def _announce(recipe: Recipe, size: int, node_id: str) -> None:
-    """Tell the bank's size in bytes before it is written. MemoryError where it cannot fit."""
-    text = f"{len(recipe.prompts)} identity images, bank of {_readable(size)}"
-    if len(recipe.prompts) == 1:
-        text += ". With one [id] line the identity image has no other to agree with; two or more work better"
-    show_text(text, node_id)
-    logging.info("StoryBooth: %s.", text)
-    if not make_room(size):
-        free = _readable(max(0, spare_memory()))
-        raise MemoryError(
-            f"storage: this bank would take {_readable(size)} of system memory, and {free} are free, beside "
-            f"{_readable(HEADROOM)} for everything else. "
-            f"Use {'storage compact, ' if recipe.storage == 'full' else ''}bank_dtype fp8, a smaller strength_32 and "
-            "strength_64, a smaller width and height, or fewer [id] lines."
-        )
+    return schedule_of(schedule, steps)
 
 
 def _may_be_pinned() -> int:
@@ -217,19 +218,21 @@ def _may_be_pinned() -> int:
     return max(0, psutil.virtual_memory().total * 2 // 5 - pinned)
 
 
-def _readable(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
-
-
 def _write(
-    model: ModelPatcher, recipe: Recipe, geometry: Geometry, positive: list, negative: list, steps: int
+    model: ModelPatcher,
+    recipe: Recipe,
+    geometry: Geometry,
+    positive: list,
+    negative: list,
+    steps: int,
+    masks: torch.Tensor | None,
 ) -> IdentityBank:
     latent = empty_latent(recipe.width, recipe.height, len(recipe.prompts))
     noise = noise_for(latent, recipe.seed)
     for row, seed in enumerate(recipe.seeds):
         if seed is not None:
             noise[row : row + 1] = noise_for(latent[:1], seed)
-    writer = BankWriter(recipe, geometry, _may_be_pinned())
+    writer = BankWriter(recipe, geometry, _may_be_pinned(), masks)
     latents = sample(
         with_phase(model, writer),
         positive,
