@@ -264,7 +264,7 @@ def test_a_caption_too_high_for_its_panel():
 @pytest.mark.parametrize("place", ["inside, at the top", "inside, at the bottom"])
 def test_a_caption_too_high_for_its_panel_is_told_before_there_are_panels(place):
     def check(panel):
-        check_lettering([LONG], 1, 0, place, 0, "", panel)
+        check_lettering([LONG], 1, 0, place, 0, "", panel=panel)
 
     check(None)
     check((1024, 1024))
