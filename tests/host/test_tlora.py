@@ -7,7 +7,7 @@ import pytest
 import safetensors
 import safetensors.torch
 
-from storybooth.tests.host.test_trainer import drawing, graph, load_lora, pixels, steps_shown
+from storybooth.tests.host.trainings import drawing, graph, load_lora, pixels, steps_shown
 from storybooth.workshop.client import InvalidGraphError, NodeError
 
 
