@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from storybooth.tests.host.test_bank import changed, pictures, refused, story
+from storybooth.tests.host.bank_story import changed, pictures, refused, story
 
 SCRIPT = "[id] {subject} in a forest\n[id] {subject} at sea\n{subject} in space\n[NC] a house"
 SUBJECT = {"keep": "salient"}
