@@ -95,6 +95,8 @@ def test_a_plain_client_gets_no_text_that_it_would_take_for_a_picture(comfy, sto
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{comfy.url}/ws?clientId={name}") as socket:
             if announce:
                 await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+                while json.loads(await socket.receive_str())["type"] != "feature_flags":
+                    pass  # the server answers when it has heard, which may be after the prompt below
             await (await session.post(f"{comfy.url}/prompt", json={"prompt": nodes, "client_id": name})).read()
             async for message in socket:
                 if message.type == aiohttp.WSMsgType.BINARY:

@@ -251,8 +251,8 @@ def test_the_seed_widget_stays_as_it_is_after_a_run(comfy):
 
 
 def test_options_at_their_defaults_are_the_same_run(comfy):
-    comfy.run(graph(comfy, lora_name="plain"))
-    again = comfy.queue(with_options(comfy, {"lora_name": "plain"}))
+    comfy.run(graph(comfy, lora_name="default options"))
+    again = comfy.queue(with_options(comfy, {"lora_name": "default options"}))
     assert steps_shown(again) == []
 
 
