@@ -85,7 +85,8 @@ class Storyboard(io.ComfyNode):
         _require_sdxl(clip)
         sources = {negative: "negative"} | {panel.prompt: f"script, line {panel.line}" for panel in reversed(panels)}
         encoded = {prompt: _encode(clip, prompt, source) for prompt, source in sources.items()}
-        positive = tuple(with_words(encoded[panel.prompt], clip, panel.prompt, subject) for panel in panels)
+        knowing = {p: with_words(encoded[p], clip, p, subject) for p in {panel.prompt for panel in panels}}
+        positive = tuple(knowing[panel.prompt] for panel in panels)
         return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative], negative, subject))
 
 
