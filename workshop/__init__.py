@@ -4,6 +4,7 @@ ComfyUI imports nothing of it. What only development needs lies in `development/
 
 - `demo`: photos to page; `client`: ComfyUI's API from outside; `server`: a ComfyUI of our own, started by `launcher`.
 - `photos`: a user's photos on their way to ComfyUI; `own_folder`: folders that may be made anew, and no others.
+- `stories`: a file of stories; `fleet`: many of them over many servers; `painter`: one such server.
 - `environment`: `.dev/env` and what is installed there; `host`: releases of ComfyUI.
 - `load_pack`: this pack as `storybooth`, whatever its folder is called.
 """

@@ -109,7 +109,12 @@ class Run:
     def _receive(self) -> Event:
         """Return the next event that concerns this run."""
         while True:
-            message = self.client._await(self._socket.receive())
+            try:
+                message = self.client._await(self._socket.receive(self.client.patience))
+            except TimeoutError:
+                raise ConnectionError(
+                    f"no sign of life for {self.client.patience:g} s in the middle of a run"
+                ) from None
             if message.type == aiohttp.WSMsgType.BINARY:
                 if event := _decode(message.data):
                     return event
@@ -140,11 +145,15 @@ def _decode(message: bytes) -> Event | None:
 
 
 class Client:
-    """A ComfyUI server, seen from outside. `url` is such as http://127.0.0.1:8188; http:// may be left out."""
+    """A ComfyUI server, seen from outside. `url` is such as http://127.0.0.1:8188; http:// may be left out.
 
-    def __init__(self, url: str) -> None:
+    `patience`: seconds without a word from the server after which a run counts as lost; None waits for ever.
+    """
+
+    def __init__(self, url: str, patience: float | None = None) -> None:
         """ValueError where `url` is no address of a server."""
         self.url = _address(url)
+        self.patience = patience
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="comfyui-client", daemon=True).start()
         self._session = self._await(self._open())
@@ -157,7 +166,7 @@ class Client:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _open(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_read=self.patience))
 
     def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
