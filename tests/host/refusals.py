@@ -84,8 +84,8 @@ def measure() -> dict[str, str]:
     def says(node, **replaced) -> str:
         ready = inputs_of(node, sources) | replaced
         if node is LoraTrainer:
-            images = ready.pop("images")
-            ready = {"images": [images], **{name: [value] for name, value in ready.items() if name != "captions"}}
+            images, alone = ready.pop("images"), ("captions", "masks")  # as if no wire led to them
+            ready = {"images": [images], **{name: [value] for name, value in ready.items() if name not in alone}}
         if node is ComicPage:
             ready = {name: [value] for name, value in ready.items()}
         try:
