@@ -228,11 +228,10 @@ def compiled(on: Drawing) -> dict:
 def elsewhere(on: Drawing) -> dict:
     """On quantised weights, in half precision, and where a node has replaced the noise levels."""
     found = {}
-    quantised = scaled(1.0)
-    found["quantised"] = relative(
-        on.draw(with_tlora(quantised, *on.one, 1.0)), on.draw(with_tlora(on.model, *on.one, 1.0))
-    )
-    found["quantised, effect"] = relative(on.draw(with_tlora(quantised, *on.one, 1.0)), on.draw(quantised))
+    # Rounding to fp8 moves a picture as far as the T-LoRA does: what counts is that both move it the same way.
+    moved = [on.draw(with_tlora(base, *on.one, 1.0)) - on.draw(base) for base in (scaled(1.0), on.model)]
+    found["quantised, alike"] = float(torch.cosine_similarity(*(change.flatten() for change in moved), dim=0))
+    found["quantised, as far"] = float(moved[0].norm() / moved[1].norm())
     vpred = node_result(ModelSamplingDiscrete, on.model, "v_prediction", False)
     found["v-prediction"] = relative(
         on.draw(with_tlora(vpred, *on.one, 1.0)),
