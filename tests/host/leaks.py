@@ -39,8 +39,8 @@ def cancelled(scene: Scene) -> dict[str, bool]:
             super().__init__(*args)
             writers.append(weakref.ref(self))
 
-        def begin(self, sigma):
-            super().begin(sigma)
+        def begin(self, *args):
+            super().begin(*args)
             if self._step == 1:
                 raise InterruptProcessingException
 
@@ -53,7 +53,7 @@ def cancelled(scene: Scene) -> dict[str, bool]:
     try:
         with torch.inference_mode():
             geometry = bank_geometry(scene.model, SIZE, SIZE)
-            writer._write(scene.model, made_with, geometry, scene.identity, scene.negative, STEPS)
+            writer._write(scene.model, made_with, geometry, scene.identity, scene.negative, STEPS, None)
     except InterruptProcessingException:
         stopped = True
     finally:

@@ -25,7 +25,7 @@ def reading(scene: Scene, bank, **options) -> dict:
     reader = BankReader(bank, ALWAYS)
     read: list[tuple[float, int]] = []
     begin = reader.begin
-    reader.begin = lambda sigma: (begin(sigma), read.append((sigma, reader._step)))
+    reader.begin = lambda sigma, *size: (begin(sigma, *size), read.append((sigma, reader._step)))
     panel = scene.sample(with_phase(scene.model, reader), scene.panel, scene.panel_noise, **options)
     vanilla = scene.sample(scene.model, scene.panel, scene.panel_noise, **options)
     wrong = [(sigma, step) for sigma, step in read if step != right_step(sigma, bank.sigmas)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import pytest
@@ -84,6 +85,12 @@ def test_a_bank_that_stays_empty_says_so_before_anything_is_drawn(comfy, story):
     assert any(text.startswith("Nothing is read from the bank: start step") for text, _ in said["patch"])
 
 
+def in_a_thread(work):
+    """The result of a coroutine: beside browser tests, this thread has a loop that runs already."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 def test_a_plain_client_gets_no_text_that_it_would_take_for_a_picture(comfy, story):
     nodes = {key: story[key] for key in ("mini", "storyboard")}
     nodes["writer"] = {**story["writer"], "inputs": {**story["writer"]["inputs"], "model": ["mini", 0], "seed": 77}}
@@ -105,7 +112,7 @@ def test_a_plain_client_gets_no_text_that_it_would_take_for_a_picture(comfy, sto
                     break
         return found
 
-    assert 3 not in asyncio.run(kinds(announce=False))
+    assert 3 not in in_a_thread(kinds(announce=False))
     nodes["writer"]["inputs"]["seed"] += 1
     nodes["store"]["inputs"]["name"] = "plain-2"
-    assert 3 in asyncio.run(kinds(announce=True))
+    assert 3 in in_a_thread(kinds(announce=True))
