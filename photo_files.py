@@ -3,6 +3,7 @@
 Load Subject Images, the command line, the demo and queue_story.py all read a folder by this. Needs nothing but Python.
 """
 
+import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -109,6 +110,27 @@ def look_into(folder: Path, readable: Collection[str] | None = None) -> PhotoFol
     return PhotoFolder(photos, ordered, tables[0] if tables else None, left_out, nearest)
 
 
+def captions_of(found: PhotoFolder) -> tuple[list[str], dict[str, str]]:
+    """The caption of every photo, "" where it has none, and the text files that do not count, with the reason.
+
+    It is the photo's line in metadata.jsonl (`file_name`, `text`), else the first of its text files that is not empty.
+
+    Raises FileNotFoundError for a file that metadata.jsonl names in vain, ValueError for a bad line in it or a text
+    file that is not UTF-8.
+    """
+    of_table = _read_metadata(found.metadata, {photo.name for photo in found.photos}) if found.metadata else {}
+    captions, used, unused = [], set(), set()
+    for photo in found.photos:
+        caption, *others = (of_table.get(photo.name, ""), *found.texts.get(photo.name, ()))
+        while not caption and others:
+            text = others.pop(0)
+            caption = _read_text(text).strip()
+            used.add(text.name)
+        unused.update(text.name for text in others)
+        captions.append(caption)
+    return captions, dict.fromkeys(sorted(unused - used), "its photo has another caption")
+
+
 def key(name: str) -> str:
     """`name` so that two that read alike are equal: macOS stores accents apart, Windows knows no case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
@@ -139,3 +161,42 @@ def _some(names: Iterable[str], limit: int = 3) -> str:
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+
+
+def _read_metadata(path: Path, images: Collection[str]) -> dict[str, str]:
+    """The captions in metadata.jsonl, by the names that the `images` have on disk."""
+    alike: dict[str, list[str]] = {}
+    for image in images:
+        alike.setdefault(key(image), []).append(image)
+    captions: dict[str, str] = {}
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{METADATA}, line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where} is not JSON ({error}): {line.strip()[:80]!r}. Correct the line.") from error
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("file_name", "text")):
+            raise ValueError(
+                f'{where}: got {line.strip()[:80]!r}, expected {{"file_name": "photo.jpg", "text": "its caption"}}.'
+            )
+        name = row["file_name"]
+        if name not in images and len(alike.get(key(name), ())) == 1:
+            (name,) = alike[key(name)]
+        if name in captions:
+            raise ValueError(f"{where}: {name!r} already has a caption further up. Keep one of the two lines.")
+        if name not in images:
+            raise FileNotFoundError(
+                f"{where}: there is no image {name[:100]!r} beside {METADATA}. Correct or remove the line; images are "
+                f"{', '.join(sorted(suffixes()))}."
+            )
+        captions[name] = row["text"].strip()
+    return captions

@@ -1,14 +1,13 @@
 """A folder of photos of one subject, and the captions and masks that go with them."""
 
-import json
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from ..photo_files import HEIC, METADATA, PHOTOS, is_mask, is_passed_over, key, look_into, suffixes, why_left_out
+from ..photo_files import HEIC, PHOTOS, captions_of, is_mask, is_passed_over, look_into, suffixes, why_left_out
 from .images import open_with_alpha
 from .masks import open_mask
 
@@ -61,17 +60,8 @@ def read_subject(
             f"{folder.name!r} holds no images. Put your photos ({', '.join(sorted(suffixes()))}) into it. "
             f"{why_left_out(found.left_out)}".strip()
         )
-    of_table = _read_metadata(found.metadata, {photo.name for photo in found.photos}) if found.metadata else {}
-    captions, used, unused = [], set(), set()
-    for photo in found.photos:
-        caption, *others = (of_table.get(photo.name, ""), *found.texts.get(photo.name, ()))
-        while not caption and others:
-            text = others.pop(0)
-            caption = _read_text(text).strip()
-            used.add(text.name)
-        unused.update(text.name for text in others)
-        captions.append(caption)
-    left_out = {**found.left_out, **dict.fromkeys(sorted(unused - used), "its photo has another caption")}
+    captions, unused = captions_of(found)
+    left_out = {**found.left_out, **unused}
     photos, masks = [], []
     for path in watch(found.photos):
         photo, alpha = open_with_alpha(path)
@@ -97,42 +87,3 @@ def require_captions(captions: Sequence[str]) -> None:
             f"instance_prompt: it is empty, and {without} of {len(captions)} photos have no caption of their own. Say "
             "what the photos show: a rare word and what it is, such as a blue sks plush."
         )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not UTF-8 text ({error}). Save it as UTF-8.") from error
-
-
-def _read_metadata(path: Path, images: Collection[str]) -> dict[str, str]:
-    """The captions in metadata.jsonl, by the names that the `images` have on disk."""
-    alike: dict[str, list[str]] = {}
-    for image in images:
-        alike.setdefault(key(image), []).append(image)
-    captions: dict[str, str] = {}
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{METADATA}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where} is not JSON ({error}): {line.strip()[:80]!r}. Correct the line.") from error
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("file_name", "text")):
-            raise ValueError(
-                f'{where}: got {line.strip()[:80]!r}, expected {{"file_name": "photo.jpg", "text": "its caption"}}.'
-            )
-        name = row["file_name"]
-        if name not in images and len(alike.get(key(name), ())) == 1:
-            (name,) = alike[key(name)]
-        if name in captions:
-            raise ValueError(f"{where}: {name!r} already has a caption further up. Keep one of the two lines.")
-        if name not in images:
-            raise FileNotFoundError(
-                f"{where}: there is no image {name[:100]!r} beside {METADATA}. Correct or remove the line; images are "
-                f"{', '.join(sorted(suffixes()))}."
-            )
-        captions[name] = row["text"].strip()
-    return captions

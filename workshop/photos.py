@@ -9,12 +9,11 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from ..photo_files import HEIC, PHOTOS, PhotoFolder, key, look_into, suffixes, why_left_out
+from ..photo_files import HEIC, PHOTOS, PhotoFolder, captions_of, look_into, suffixes, why_left_out
 from . import WorkshopError
 from .client import Client, Graph
 
@@ -118,21 +117,12 @@ def lora_name(graph: Graph, trainer: str, photos: Photos) -> str:
 
 
 def _captions(found: PhotoFolder) -> tuple[str, ...]:
-    """The captions of all photos, or nothing where a photo has none. What cannot be read is told by ComfyUI's node."""
-    table = {}
-    for line in _text(found.metadata).splitlines() if found.metadata else ():
-        with suppress(ValueError, KeyError, TypeError):
-            row = json.loads(line)
-            table[key(row["file_name"])] = row["text"].strip()
-    captions = []
-    for photo in found.photos:
-        texts = (_text(file).strip() for file in found.texts.get(photo.name, ()))
-        captions.append(table.get(key(photo.name)) or next(filter(None, texts), ""))
+    """The captions of all photos; nothing where a photo has none, or where one cannot be read, as the node will say."""
+    try:
+        captions, _ = captions_of(found)
+    except (ValueError, OSError):
+        return ()
     return tuple(captions) if all(captions) else ()
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def _plain(text: str) -> str:
