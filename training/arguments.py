@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..setting import all_about
+from ..setting import all_about, setting
 from .settings import Options, Settings
 
 
@@ -15,39 +15,35 @@ from .settings import Options, Settings
 class Job:
     """One run from photos to file. Paths are relative to the working folder; an empty one is none."""
 
-    model: str
-    images: str
-    lora_name: str
-    loras: str = "loras"
-    states: str = "states"
-    vae: str = ""
-    tokenizer: str = ""
-    instance_prompt: str = "a blue sks plush"
-    masks: bool = False
-    class_images: str = ""
-    class_prompt: str = "a plush"
-    continue_from: str = ""
+    model: str = setting(
+        MISSING, "model", "SDXL to learn upon: a .safetensors checkpoint, or a folder in diffusers' form."
+    )
+    images: str = setting(MISSING, "images", "Folder of photos, with captions as Load Subject Images reads them.")
+    lora_name: str = setting(MISSING, "lora_name", "Name of the LoRA's file.")
+    loras: str = setting("loras", "loras", "Folder for the LoRA.")
+    states: str = setting("states", "states", "Folder for unfinished trainings; every process must see it.")
+    vae: str = setting("", "vae", "Another VAE than the model's own: a file or a folder.")
+    tokenizer: str = setting(
+        "", "tokenizer", "Folder of CLIP's tokenizer where the model has none and no ComfyUI is near."
+    )
+    instance_prompt: str = setting(
+        "a blue sks plush", "instance_prompt", "Caption of photos that have none: a rare word and what it is."
+    )
+    masks: bool = setting(
+        False,
+        "masks",
+        "Learn the character, hardly what lies around it, by NAME.mask.png beside a photo or its alpha channel.",
+    )
+    class_images: str = setting(
+        "", "class_images", "Folder of pictures of other subjects of the kind, so that only this one is learned."
+    )
+    class_prompt: str = setting("a plush", "class_prompt", "Caption of all class images.")
+    continue_from: str = setting("", "continue_from", "LoRA file to go on from.")
     precision: str = "auto"
-    gradient_checkpointing: bool = True
-    checkpoint_every: int = 50
+    gradient_checkpointing: bool = setting(True, "gradient_checkpointing", "Less memory for some time.")
+    checkpoint_every: int = setting(50, "checkpoint_every", "Steps after which a stopped training can go on.")
 
 
-_HELP = {
-    "model": "SDXL to learn upon: a .safetensors checkpoint, or a folder in diffusers' form.",
-    "images": "Folder of photos, with captions as Load Subject Images reads them.",
-    "lora_name": "Name of the LoRA's file.",
-    "loras": "Folder for the LoRA.",
-    "states": "Folder for unfinished trainings; every process must see it.",
-    "vae": "Another VAE than the model's own: a file or a folder.",
-    "tokenizer": "Folder of CLIP's tokenizer where the model has none and no ComfyUI is near.",
-    "instance_prompt": "Caption of photos that have none: a rare word and what it is.",
-    "masks": "Learn the character, hardly what lies around it, by NAME.mask.png beside a photo or its alpha channel.",
-    "class_images": "Folder of pictures of other subjects of the kind, so that only this one is learned.",
-    "class_prompt": "Caption of all class images.",
-    "continue_from": "LoRA file to go on from.",
-    "gradient_checkpointing": "Less memory for some time.",
-    "checkpoint_every": "Steps after which a stopped training can go on.",
-}
 _METAVARS = {str: "TEXT", int: "N", float: "NUMBER"}
 
 
@@ -61,11 +57,11 @@ def make_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON with the names below")
-    told = {**all_about(Settings), **all_about(Options)}
+    told = {**all_about(Job), **all_about(Settings), **all_about(Options)}
     for name, kind in _kinds().items():
         how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": _METAVARS[kind]}
-        words = _HELP.get(name) or told[name].help
-        if name in told and (options := told[name].options):
+        words = told[name].help
+        if options := told[name].options:
             words += f" One of: {', '.join(('auto', *options) if name == 'precision' else options)}."
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=words.replace("%", "%%"), **how)
         if "_" in name:
