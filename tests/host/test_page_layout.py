@@ -6,6 +6,7 @@ import numpy
 import pytest
 from PIL import Image
 
+from storybooth.tests.host.bank_story import changed, story
 from storybooth.workshop.client import NodeError
 
 SCRIPT = """\
@@ -21,55 +22,24 @@ SCHEDULE |= {"early_probability": 1.0, "late_probability": 1.0}
 
 def graph(layout=None, page=None, sampler=None):
     """The story without a training; the arguments are inputs of Page Layout, Comic Page and Story Panel Sampler."""
-    script = {"script": SCRIPT, "subject": "a red robot", "style": "none", "negative": "blurry"}
+    nodes = changed(
+        story(SCRIPT),
+        writer={**SAMPLING, **SCHEDULE},
+        patch=SCHEDULE,
+        panels={"layout": ["layout", 0], **SAMPLING, **(sampler or {})},
+    )
+    nodes["storyboard"]["inputs"]["subject"] = "a red robot"
     laid_out = {"layout": "grid 2 x 2", "rows": "1 1 / 1 | 1", "reading": "left to right", "page_width": 300}
     laid_out |= {"page_size": "square", "gutter": 2.0, "margin": 3.5, "slant": 8.0, "bleed": False, **(layout or {})}
-    letters = {"columns": 2, "gutter": 8, "caption_place": "below", "caption_size": 12, "font": ""}
-    nodes = {
-        "mini": ("StoryBoothMiniCheckpoint", {}),
-        "storyboard": ("StoryBoothStoryboard", {"clip": ["mini", 1], **script}),
+    letters = {"columns": 2, "gutter": 8, "caption_place": "below", "caption_size": 12, "font": "", **(page or {})}
+    shown = {"images": ["panels", 0], "storyboard": ["storyboard", 0], "layout": ["layout", 0]}
+    added = {
         "layout": ("StoryBoothPageLayout", {"storyboard": ["storyboard", 0], **laid_out}),
-        "writer": (
-            "StoryBoothIdentityBankWriter",
-            {
-                "model": ["mini", 0],
-                "storyboard": ["storyboard", 0],
-                "seed": 5,
-                "storage": "compact",
-                "bank_dtype": "fp16",
-                **SAMPLING,
-                **SCHEDULE,
-            },
-        ),
-        "patch": ("StoryBoothConsistentAttention", {"model": ["mini", 0], "bank": ["writer", 0], **SCHEDULE}),
-        "panels": (
-            "StoryBoothPanelSampler",
-            {
-                "model": ["patch", 0],
-                "storyboard": ["storyboard", 0],
-                "vae": ["mini", 2],
-                "bank": ["writer", 0],
-                "layout": ["layout", 0],
-                "seed": 5,
-                "seed_mode": "same",
-                **SAMPLING,
-                **(sampler or {}),
-            },
-        ),
-        "page": (
-            "StoryBoothComicPage",
-            {
-                "images": ["panels", 0],
-                "storyboard": ["storyboard", 0],
-                "layout": ["layout", 0],
-                **letters,
-                **(page or {}),
-            },
-        ),
+        "page": ("StoryBoothComicPage", shown | letters),
         "save": ("SaveImage", {"images": ["page", 0], "filename_prefix": "laid-out/page"}),
         "all": ("SaveImage", {"images": ["panels", 0], "filename_prefix": "laid-out/panel"}),
     }
-    return {key: {"class_type": node_type, "inputs": inputs} for key, (node_type, inputs) in nodes.items()}
+    return nodes | {key: {"class_type": node_type, "inputs": inputs} for key, (node_type, inputs) in added.items()}
 
 
 def pictures(run, node):
