@@ -155,9 +155,9 @@ def letter_pages(
 ) -> list[Lettering]:
     """Where all words of every panel stand, known before there are pictures. Raises as `place_pages` does."""
     layout.require_panels(len(captions))
-    lettering = font_for(captions, font, caption_size or layout.letter)
-    at_top = caption_place in ("above", "inside, at the top")
     size = caption_size or layout.letter
+    lettering = font_for(captions, font, size)
+    at_top = caption_place in ("above", "inside, at the top")
     places = [(page, place) for page in layout.pages for place in page.places]
     made: list[Lettering] = []
     for caption, said, (page, place) in zip(captions, speeches or [()] * len(captions), places, strict=True):

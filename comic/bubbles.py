@@ -1,7 +1,7 @@
 """Bubbles: sized to their words, put where they cover neither the speaker nor each other, with a tail to the speaker.
 
-The speaker is taken to fill the lower part of its side of the panel: `HEAD` is where that begins. What is said first
-stands above what follows, or at the side where reading begins.
+The speaker is taken to fill the lower part of its side of the panel: `HEADS` are where that may begin. What is said
+first stands above what follows, or at the side where reading begins.
 """
 
 import math

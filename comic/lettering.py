@@ -41,19 +41,31 @@ def load_font(font: str, size: int) -> FreeTypeFont:
     Raises FileNotFoundError where there is no such font, ValueError for a file that is none.
     """
     file = font_file(font)
-    return _opened(file, size, file_state(Path(file))) if file else _built_in(size)
+    if not file:
+        return _built_in(size)
+    try:
+        return _opened(file, size, file_state(Path(file)))
+    except (OSError, ValueError):
+        raise ValueError(f"font: '{font}' cannot be read as a font (.ttf, .otf or .ttc).") from None
 
 
 def font_file(font: str) -> str:
-    """The path of the file that `load_font` opens; "" for the font that comes with Pillow. Raises as it does."""
-    if not font:
-        return ""
+    """The path of the file that `load_font` opens; "" for the font that comes with Pillow.
+
+    Raises FileNotFoundError where there is no such file.
+    """
+    if not font or os.path.isfile(font):  # noqa: PTH113, Path.is_file raises for a name that no file can have
+        return font
     try:
-        return str(ImageFont.truetype(font).path)
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        if os.path.isfile(font):  # noqa: PTH113, Path.is_file raises for such a name
-            raise ValueError(f"font: '{font}' cannot be read as a font (.ttf, .otf or .ttc).") from None
+        return _installed(font)
+    except (OSError, ValueError):  # ValueError: for such a name
         raise FileNotFoundError(f"font: no font file {font[:100]!r} was found.") from None
+
+
+@lru_cache(maxsize=16)
+def _installed(name: str) -> str:
+    """Where a font of this computer lies. All folders of fonts are walked through for it: once is enough."""
+    return str(ImageFont.truetype(name).path)
 
 
 @lru_cache(maxsize=1)

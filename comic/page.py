@@ -104,7 +104,7 @@ def place_page(
     cells = list(zip(images, broken, speeches or [()] * len(captions), strict=True))
     inside = caption_place.startswith("inside")
     at_top = caption_place in ("above", "inside, at the top")
-    size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
+    size = _letter_size(caption_size, width)
 
     columns = min(columns, len(cells))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
@@ -171,12 +171,17 @@ def _captions(
 ) -> list[_Caption]:
     """All captions, broken into lines for panels of this width and height. ValueError where one does not fit."""
     width, height = panel
-    size = caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
+    size = _letter_size(caption_size, width)
     lettering = font_for(captions, font, size)
     broken = [_caption(text, lettering, width, max(2, size // 3)) for text in captions]
     if caption_place.startswith("inside"):
         _check_inside(broken, height)
     return broken
+
+
+def _letter_size(caption_size: int, width: int) -> int:
+    """Size of the letters of captions in pixels, for panels of this width."""
+    return caption_size or max(SMALLEST_CAPTION, round(width / WIDTH_TO_CAPTION))
 
 
 def _caption(caption: str, font: FreeTypeFont, width: int, padding: int) -> _Caption:

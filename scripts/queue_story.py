@@ -76,7 +76,8 @@ if page.is_dir() or not page.parent.is_dir() or not os.access(page.parent, os.W_
     sys.exit(f"--page: {page} cannot be written. Name a file in a folder that is there, such as page.png.")
 try:
     photos = find_photos(chosen.photos, elsewhere=True)
-    print(photos.told, photos.doubt(chosen.subject), sep="\n", file=sys.stderr)
+    for told in filter(None, (photos.told, photos.doubt(chosen.subject))):
+        print(told, file=sys.stderr)
     try:
         graph = json.loads(text_of("--workflow", chosen.workflow))
     except json.JSONDecodeError as error:

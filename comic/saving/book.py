@@ -13,7 +13,6 @@ from ...texts import check_text
 from ..near_misses import visible
 from ..sheet import Sheet
 
-READING = ("left to right", "right to left")
 LARGEST_DPI = 2400
 
 # ISO 639-1 by the word that Unicode's names of its letters begin with; Latin letters and the like tell no language.

@@ -1,5 +1,7 @@
 """Page Layout: where every panel will lie, and in what shape, before it is drawn."""
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ...comic.layout import AS_LAID_OUT, READING, lay_out
@@ -115,32 +117,9 @@ class PageLayoutNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        storyboard: EncodedStoryboard,
-        layout: str,
-        rows: str,
-        reading: str,
-        page_size: str,
-        page_width: int,
-        gutter: float,
-        margin: float,
-        slant: float,
-        bleed: bool,
-    ) -> io.NodeOutput:
+    def execute(cls, storyboard: EncodedStoryboard, **widgets: Any) -> io.NodeOutput:
         require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-        made = lay_out(
-            len(storyboard.shown),
-            layout,
-            rows,
-            reading,
-            page_size,
-            page_width,
-            gutter,
-            margin,
-            slant,
-            bleed,
-        )
+        made = lay_out(len(storyboard.shown), **widgets)
         show_text(describe(made), cls.hidden.unique_id)
         plan = save_for_canvas(draw_plan(made), f"plan_{cls.hidden.unique_id}_{abs(hash(made)):x}")
         return io.NodeOutput(made, ui={"images": [plan]})

@@ -10,7 +10,8 @@ from comfy.cli_args import args
 from comfy_api.latest import io
 from PIL import Image
 
-from ...comic.saving.book import READING, Book, plain
+from ...comic.layout import READING
+from ...comic.saving.book import Book, plain
 from ...comic.saving.formats import FORMATS, check, files, suffix
 from ...comic.sheet import Sheet
 from ...pixels import to_pil
