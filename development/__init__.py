@@ -4,6 +4,7 @@
 - `sample_photos`: programs that drew the sample photos.
 - `workflows`: the shipped workflows, drawn on a real canvas.
 - `benchmarks`: what `python dev.py benchmark` runs.
+- `help_pages`: writes the help pages' tables and the labels of the oldest canvas from the nodes.
 - `within`: runs a script in ComfyUI's own process; `browser`, `canvas`: a real Chromium and ComfyUI's canvas in it.
 """
 

@@ -1,21 +1,9 @@
-"""The front end of the oldest release takes labels only from locales/: they must be those of the nodes themselves."""
+"""What the help pages' tables and the old front end's labels say of the nodes is what the nodes say themselves."""
 
-import json
-from pathlib import Path
-
-LABELS = Path(__file__).resolve().parents[2] / "locales" / "en" / "nodeDefs.json"
+from storybooth.development import help_pages
 
 
-def test_the_old_front_end_shows_the_labels_of_the_nodes(comfy):
-    expected = {}
-    for node, info in comfy.object_info().items():
-        if node.startswith("StoryBooth"):
-            inputs = {
-                key: {"name": spec[1]["display_name"]}
-                for group in ("required", "optional")
-                for key, spec in info["input"].get(group, {}).items()
-                if spec[1]["display_name"] != key
-            }
-            if inputs:
-                expected[node] = {"inputs": inputs}
-    assert json.loads(LABELS.read_text(encoding="utf-8")) == expected
+def test_help_pages_and_labels_are_those_of_the_nodes(comfy):
+    written = help_pages.written(comfy.object_info())
+    outdated = [file.name for file, text in written.items() if not file.is_file() or file.read_text("utf-8") != text]
+    assert outdated == [], f"run {help_pages.COMMAND}"
