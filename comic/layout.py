@@ -286,7 +286,7 @@ def _check(
         ("reading", reading, READING),
         ("page size (page_size)", page_size, (AS_LAID_OUT, *PAGES)),
     ):
-        if value not in options:
+        if value not in list(options):
             raise ValueError(f"{name}: got '{str(value)[:100]}', expected one of: {'; '.join(options)}.")
     if page_width and not 256 <= page_width <= 8192:
         raise ValueError(f"page width (page_width): got {page_width}, expected 256 to 8192 pixels, or 0 for automatic.")

@@ -31,6 +31,6 @@ NEGATIVE = (
 
 def apply_style(prompt: str, style: str) -> str:
     """Put a prompt into the template of a style. Raises ValueError for a style that is not in `STYLES`."""
-    if style not in STYLES:
+    if style not in list(STYLES):  # which may be no text at all
         raise ValueError(f"style: got '{style}', expected one of: {', '.join(STYLES)}.")
     return STYLES[style].replace("{prompt}", prompt)

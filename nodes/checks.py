@@ -62,8 +62,8 @@ def single_values(inputs: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
 
 
 def require_option(name: str, value: str, options: Sequence[str]) -> None:
-    """Raise ValueError where a combo's value is not one of its options; ComfyUI 0.3.75 does not check this."""
-    if value not in options:
+    """Raise ValueError where a combo's value is none of its options: ComfyUI 0.3.75 lets even a JSON object through."""
+    if value not in list(options):
         raise ValueError(f"{name}: got '{str(value)[:100]}', expected one of: {shorten(', '.join(options), 1000)}.")
 
 

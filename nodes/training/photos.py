@@ -29,7 +29,7 @@ def _folders() -> dict[str, Path]:
 def _path_of(folder: str) -> Path:
     """Where the folder of this name lies. ValueError for one that cannot be chosen."""
     folders = _folders()
-    if folder not in folders:
+    if folder not in list(folders):  # which may be no text at all
         raise ValueError(
             f"folder: got {str(folder)[:100]!r}, which is no folder with images below ComfyUI's input folder. Put your "
             f"photos there and press R. Folders with images: {shorten(', '.join(folders), 1000)}."

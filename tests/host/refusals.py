@@ -13,8 +13,9 @@ import comfy.supported_models
 import comfy.taesd.taesd
 import folder_paths
 import torch
-from comfy_api.latest import _io
+from comfy_api.latest import _io, io
 
+from storybooth.nodes import NODES as ALL_NODES
 from storybooth.nodes.comic.page import ComicPage
 from storybooth.nodes.comic.panel_sampler import PanelSampler
 from storybooth.nodes.comic.storyboard import Storyboard
@@ -32,7 +33,7 @@ NODES = (LoraTrainer, Storyboard, IdentityBankWriter, ConsistentAttention, Panel
 folder_paths.set_temp_directory(FOLDER)
 folder_paths.set_output_directory(FOLDER)
 folder_paths.add_model_folder_path("loras", FOLDER, is_default=True)
-for node in NODES:
+for node in ALL_NODES:
     node.hidden = _io.HiddenHolder.from_dict({_io.Hidden.unique_id: "1"})
 
 
@@ -79,15 +80,17 @@ def measure() -> dict[str, str]:
     (storyboard,) = Storyboard.execute(clip, "[id] a ball\n[id] a cat", "a ball", "none", "").args
     sources = {"model": model, "clip": clip, "vae": vae, "storyboard": storyboard}
     bank, _ = IdentityBankWriter.execute(**inputs_of(IdentityBankWriter, sources)).args
-    sources |= {"bank": bank, "images": torch.zeros(2, 64, 64, 3), "options": TrainingOptions()}
+    pictures = torch.zeros(2, 64, 64, 3)
+    sources |= {"bank": bank, "images": pictures, "page": pictures, "options": TrainingOptions()}
 
     def says(node, **replaced) -> str:
         ready = inputs_of(node, sources) | replaced
         if node is LoraTrainer:
             images, alone = ready.pop("images"), ("captions", "masks")  # as if no wire led to them
             ready = {"images": [images], **{name: [value] for name, value in ready.items() if name not in alone}}
-        if node is ComicPage:
-            ready = {name: [value] for name, value in ready.items()}
+        elif node.define_schema().is_input_list:
+            sockets = ("images", "storyboard") if node is ComicPage else ()  # which a wire may bring nothing through
+            ready = {name: [value] for name, value in ready.items() if value is not None or name in sockets}
         try:
             node.execute(**ready)
         except (ValueError, OSError) as error:
@@ -141,6 +144,10 @@ def measure() -> dict[str, str]:
             for value in (5, None):
                 if not (name in ("bank", "options") and value is None and node in (PanelSampler, LoraTrainer)):
                     result[f"{value} as {name} of {node.__name__}"] = says(node, **{name: value})
+    for node in ALL_NODES:
+        for given in node.define_schema().inputs or ():
+            if isinstance(given, io.Combo.Input):
+                result[f"a JSON object for {given.id} of {node.__name__}"] = says(node, **{given.id: {"a": [1]}})
     return result
 
 

@@ -1,5 +1,7 @@
 """Models, text, VAEs and banks that do not belong to one another (see refusals.py): each is answered by its socket."""
 
+import re
+
 import pytest
 
 NODES = ("LoraTrainer", "IdentityBankWriter", "ConsistentAttention", "PanelSampler")
@@ -54,3 +56,10 @@ def test_what_is_none_of_a_sockets_kind_is_named(said):
     assert len(cases) > 30
     wrong = {case: said for case, said in cases.items() if not said.startswith(f"{case.split(' as ')[1].split()[0]}: ")}
     assert wrong == {}
+
+
+def test_what_is_no_text_is_named_by_the_list_it_is_not_in(said):
+    """ComfyUI 0.3.75 lets it through."""
+    cases = {case.split()[4]: message for case, message in said.items() if case.startswith("a JSON object")}
+    assert len(cases) > 15
+    assert {name: told for name, told in cases.items() if not re.match(rf"[^:]*\b{name}\b[^:]*: .*'a'", told)} == {}
