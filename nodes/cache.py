@@ -5,9 +5,11 @@ That is told by a key (cache_keys.py).
 ComfyUI forgets a node's result as soon as another workflow runs, and a changed line makes it run the whole node again.
 """
 
+import importlib.util
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import wraps
 from typing import Generic, TypeVar
 
 import psutil
@@ -25,9 +27,14 @@ HEADROOM = max(2 * 2**30, _MEMORY // 10)
 """Bytes of system memory that are left to everything else."""
 
 
+def available() -> int:
+    """Bytes of system memory that nobody uses."""
+    return psutil.virtual_memory().available
+
+
 def spare_memory() -> int:
     """Bytes of system memory that may be taken; below 0 where others need what is kept here."""
-    return psutil.virtual_memory().available - HEADROOM
+    return available() - HEADROOM
 
 
 class Store(Generic[T]):
@@ -105,6 +112,30 @@ async def free(request: web.Request, _: web.StreamResponse) -> None:
         BANKS.clear()
         PANELS.clear()
 
+
+def releasing_ours(release: Callable[..., int], memory: Callable[[], int] = available) -> Callable[..., int]:
+    """ComfyUI's release of system memory, going on with what is kept here where that was not enough.
+
+    `release(target, free_active=False)` lets go of results until `target` bytes are available; it returns how many
+    it freed.
+    """
+
+    @wraps(release)
+    def both(target: int, free_active: bool = False) -> int:
+        freed = release(target, free_active=free_active)
+        before = BANKS.size + PANELS.size
+        while memory() < target and (BANKS.drop() or PANELS.drop()):
+            give_back()
+        return freed + before - BANKS.size - PANELS.size
+
+    return both
+
+
+if importlib.util.find_spec("comfy.memory_management"):  # older releases never run short on purpose
+    from comfy import memory_management
+
+    # There is one callback, and it is ComfyUI's own; so ours goes around it.
+    memory_management.extra_ram_release = releasing_ours(memory_management.extra_ram_release)
 
 _app = getattr(getattr(PromptServer, "instance", None), "app", None)
 if _app is not None:  # some hosts run graphs without a web server

@@ -105,6 +105,16 @@ def stores(*_: object) -> dict:
     told["an old bank leaves for a new one"] = cache.make_room(70, lambda: 60 - kept.size) is False
     told["but not in vain"] = kept.size == 30
     told["it does where that helps"] = cache.make_room(50, lambda: 60 - kept.size) and kept.size == 0
+    spare[0] = 1000
+    kept.put("a", "a", 30)
+    kept.put("b", "b", 30)
+    release = cache.releasing_ours(lambda target, free_active: 5, lambda: 100 - kept.size)
+    told["no more leaves than ComfyUI asks for"] = release(50) == 5 + 30 and kept.get("b") == "b"
+    told["nor anything where that is enough"] = release(50) == 5
+    host = getattr(comfy, "memory_management", None)  # younger than the oldest release
+    if host is not None:
+        host.extra_ram_release(2**60)
+        told["ComfyUI's own pressure reaches it"] = kept.size == 0
     cache.BANKS = old
     return told
 
