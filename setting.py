@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class About:
-    """What a setting's field carries. `minimum`, `maximum` and `step` are the widget's; a text has `options`."""
+    """What a setting's field carries. `minimum`, `maximum` and `step` are the widget's; a text has `options`.
+
+    `advanced`: so rarely changed that canvases that can do so show it only when asked.
+    """
 
     default: Any
     label: str
@@ -19,6 +22,7 @@ class About:
     maximum: float | None = None
     step: float | None = None
     options: tuple[str, ...] = ()
+    advanced: bool = False
 
 
 def setting(
@@ -29,9 +33,10 @@ def setting(
     maximum: float | None = None,
     step: float | None = None,
     options: Sequence[str] = (),
+    advanced: bool = False,
 ) -> Any:
     """The field of a dataclass that is a setting."""
-    about = About(default, label, help, minimum, maximum, step, tuple(options))
+    about = About(default, label, help, minimum, maximum, step, tuple(options), advanced)
     return field(default=default, metadata={"about": about})
 
 

@@ -1,5 +1,6 @@
 """Widgets that several nodes share, so that they read and behave alike."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ from ..consistency.schedule import UNITS, Schedule
 from ..setting import about, all_about
 from ..training.settings import Settings
 from .checks import require_option
+
+_CAN_BE_ADVANCED = "advanced" in inspect.signature(io.Int.Input).parameters
+"""ComfyUI 0.3.75 cannot hide widgets until they are asked for."""
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
@@ -72,6 +76,8 @@ def widget(holder: type, name: str, **more: Any) -> io.Input:
     """The widget of a setting, as its field in `holder` has it; `more` goes to it too, and comes first."""
     told = about(holder, name)
     shown = {"display_name": told.label, "default": told.default, "tooltip": told.help} | more
+    if told.advanced and _CAN_BE_ADVANCED:
+        shown["advanced"] = True
     if isinstance(told.default, bool):
         return io.Boolean.Input(name, **shown)
     if told.options:

@@ -73,6 +73,7 @@ class Options(_Checked):
         "Let the learning rate rise over so many steps. Helps where pictures break at the start.",
         minimum=0,
         maximum=100_000,
+        advanced=True,
     )
     min_snr_gamma: float = setting(
         0.0,
@@ -81,6 +82,7 @@ class Options(_Checked):
         minimum=0.0,
         maximum=100.0,
         step=0.5,
+        advanced=True,
     )
     noise_offset: float = setting(
         0.0,
@@ -89,6 +91,7 @@ class Options(_Checked):
         minimum=0.0,
         maximum=1.0,
         step=0.01,
+        advanced=True,
     )
     text_dropout: float = setting(
         0.0,
@@ -153,6 +156,7 @@ class Options(_Checked):
         minimum=0.0,
         maximum=10.0,
         step=0.1,
+        advanced=True,
     )
     initialisation: Initialisation = setting(
         ORTHOGONAL,
@@ -160,6 +164,7 @@ class Options(_Checked):
         "T-LoRA only: orthogonal is the paper's, so that no rank repeats another, and the file is twice as large; "
         "plain begins as a LoRA does.",
         options=get_args(Initialisation),
+        advanced=True,
     )
 
     def __post_init__(self) -> None:
