@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# On the CUDA machine, from the project's root: OUT=folder bash .gpu/check.sh [SECONDS legacy] [SECONDS dynamic]
-# Under ten minutes; the legacy allocator first, then dynamic VRAM.
+# Run card.py on a bare CUDA machine, from what card_pack.sh packed into .gpu/: the legacy allocator first, then dynamic
+# VRAM, in under ten minutes. From the project's root there: OUT=folder bash .gpu/card_check.sh [SECONDS] [SECONDS]
 { set -x
 python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .gpu/whl/*.whl || exit
 mkdir -p /tmp/c /tmp/p; tar xJf .gpu/host.tar.xz -C /tmp/c; tar xJf .gpu/pack.tar.xz -C /tmp/p

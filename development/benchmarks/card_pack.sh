@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Pack what a bare CUDA machine lacks into .gpu/ (18 MB): wheels (CPython 3.12, Linux x86-64), ComfyUI 0.30.0 without
-# foreign tokenizers, and the pack at HEAD. From the project's root: bash development/benchmarks/card_pack.sh [COMFYUI]
-# The machine has torch, transformers and accelerate; Mini's weights are taken from the tree there.
+# Pack what card.py needs on a bare CUDA machine into .gpu/ (18 MB), where card_check.sh runs it: wheels (CPython 3.12,
+# Linux x86-64), ComfyUI 0.30.0 without foreign tokenizers, and the pack at HEAD. The machine has torch, transformers and
+# accelerate, and Mini's weights in its tree. From the project's root: bash development/benchmarks/card_pack.sh [COMFYUI]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); comfy=${1:-.dev/hosts/comfyui-0.30.0}
-rm -rf .gpu; mkdir -p .gpu/whl; cp "$here"/card.py .gpu/; cp "$here"/card_check.sh .gpu/check.sh; cp -r "$here"/card_stub .gpu/stub
+rm -rf .gpu; mkdir -p .gpu/whl; cp "$here"/card.py .gpu/; cp "$here"/card_check.sh .gpu/; cp -r "$here"/card_stub .gpu/stub
 linux=(--platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 --platform manylinux2010_x86_64)
 get=(python3 -m pip download -q --no-deps --only-binary :all: --python-version 3.12 -d .gpu/whl)
 "${get[@]}" "${linux[@]}" --implementation cp --abi cp312 --abi abi3 --abi none diffusers peft sqlalchemy \
