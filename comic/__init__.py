@@ -1,7 +1,8 @@
 """From a script to a page. Pillow; nothing here imports ComfyUI.
 
-- `storyboard`: the script's grammar; `speech`: what is said in it; `near_misses`: what is almost it; `stories`: the one
-  that ships; `styles`: what is put around a prompt.
+- `storyboard`: the script's grammar; `flags`: what opens a line; `cast`: who is in it; `regions`: where they are;
+  `speech`: what is said; `near_misses`: what is almost the grammar; `stories`: the one that ships; `styles`: what is
+  put around a prompt.
 - `page`: panels and captions in a grid; `lettering`: fonts, and where a caption breaks; `bubbles`: their places and
   shapes; `sheet`: what lies where on a page.
 - `rows`: the notation of a page's rows; `layouts`: those that have a name; `layout`: where their panels lie;

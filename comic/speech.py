@@ -44,7 +44,10 @@ class Speech:
 
 
 def take_speech(text: str, line: int) -> tuple[str, tuple[Speech, ...]]:
-    """A prompt without what is said in it, and that. ValueError for speech without words, or said in an unknown way."""
+    """A prompt without what is said in it, and that, its side empty where the line does not say.
+
+    ValueError for speech without words, or said in an unknown way.
+    """
     found = list(_SPEECH.finditer(text))
     if almost := _ALMOST.search(text):
         raise ValueError(
@@ -74,8 +77,8 @@ def refuse_late_speech(caption: str) -> None:
 
 
 def _how(quoted: str, told: str) -> tuple[str, str]:
-    """Manner and side of what stands in the brackets."""
-    manner, side = "speech", "middle"
+    """Manner and side of what stands in the brackets; no side where they do not say."""
+    manner, side = "speech", ""
     for word in filter(None, re.split(r"[\s,，、]+", told.casefold())):
         if word in MANNERS:
             manner = MANNERS[word]

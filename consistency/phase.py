@@ -25,6 +25,9 @@ class Phase(Protocol):
     watches: bool = False
     """Whether it wants to see cross-attention, to tell where the subject is."""
 
+    blind: bool = False
+    """Whether a run has shown it none of the subject's, though it knows the words."""
+
     def introduce(self, words: Words | None) -> None:
         """A run's prompts have the subject's `words` at these places; None where nobody knows."""
 

@@ -66,6 +66,11 @@ class BankReader(Phase):
         """Where the subject's words are in the prompts; a picture whose prompt has none reads nothing."""
         self._words = words
 
+    @property
+    def blind(self) -> bool:
+        """Whether evaluations have shown no cross-attention of words that some prompt has."""
+        return self.watches and self._maps is not None and self._maps.empty and any(w[1] for w in self._words or ())
+
     def watch(self, place: Hashable, q: torch.Tensor, k: torch.Tensor, heads: int, words: Words) -> None:
         """A cross-attention of the panels' prompts: see `SubjectMaps.add`."""
         if self._maps:

@@ -79,6 +79,11 @@ class SubjectMaps:
         self._counts: dict[int, int] = {}
         self._present: dict[Hashable, tuple[int, torch.Tensor]] = {}
 
+    @property
+    def empty(self) -> bool:
+        """Whether no cross-attention was seen yet."""
+        return not self._sums and not self._present
+
     def grid(self, tokens: int) -> tuple[int, int]:
         """Height and width of the level that has so many tokens."""
         return self._grids[tokens]

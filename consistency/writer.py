@@ -59,6 +59,11 @@ class BankWriter(Phase):
         """Where the subject's words are in the prompts; an image whose prompt has none counts as a whole."""
         self._words = words
 
+    @property
+    def blind(self) -> bool:
+        """Whether evaluations have shown no cross-attention of words that some prompt has."""
+        return self.watches and self._maps.empty and any(places for _, places in self._words or ())
+
     def watch(self, place: Hashable, q: torch.Tensor, k: torch.Tensor, heads: int, words: Words) -> None:
         """A cross-attention of the identity images' prompts: see `SubjectMaps.add`."""
         self._maps.add(place, q, k, heads, words)

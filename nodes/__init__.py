@@ -4,6 +4,7 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 
 - `sockets`: what travels between the nodes; `widgets`: inputs that several of them have; `checks`: of both.
 - `model`: what a MODEL's network looks like; `weights`: how it stores them; `sampling`: as KSampler does it.
+- `casting`: the characters of a cast on a MODEL, each with its LoRA.
 - `tlora`: a T-LoRA on a MODEL, its ranks masked while it answers.
 - `graph`: what the queued graph says beyond a node's own sockets; `errors`: what an error holds on to.
 - `words`: where the subject's words are in an encoded prompt.
@@ -14,6 +15,7 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 
 from comfy_api.latest import ComfyExtension, io
 
+from .comic.character import CharacterNode
 from .comic.page import ComicPage
 from .comic.page_layout import PageLayoutNode
 from .comic.panel_sampler import PanelSampler
@@ -38,6 +40,7 @@ NODES: list[type[io.ComfyNode]] = [
     TrainingOptionsNode,
     TLoraLoader,
     TimestepPlot,
+    CharacterNode,
     Storyboard,
     IdentityBankWriter,
     ConsistentAttention,

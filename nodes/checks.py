@@ -13,7 +13,7 @@ from comfy.sd import VAE
 from ..consistency.bank import IdentityBank
 from .canvas import until_cancelled
 from .model import network_of, sampling_of
-from .sockets import EncodedStoryboard
+from .sockets import CastBank, EncodedStoryboard
 
 
 def require_kind(name: str, value: Any, kind: type, source: str) -> None:
@@ -26,6 +26,16 @@ def require_kind(name: str, value: Any, kind: type, source: str) -> None:
             f"{name}: got {'nothing' if value is None else type(value).__name__}, expected what {source} gives. Wire "
             "that into this socket."
         )
+
+
+def require_bank(name: str, value: Any) -> None:
+    """Raise ValueError where a socket for one character's bank brings something else, such as the banks of a cast."""
+    if isinstance(value, CastBank):
+        raise ValueError(
+            f"{name}: got the banks of a cast ({', '.join(value.banks)}), expected one character's. Save "
+            "them with Save Identity Bank, and load the one that is wanted with Load Identity Bank."
+        )
+    require_kind(name, value, IdentityBank, "Identity Bank Writer or Load Identity Bank")
 
 
 def require_tensor_list(name: str, images: Sequence[Any], source: str) -> None:

@@ -20,6 +20,21 @@ def source_of(hidden: io.Hidden, socket: str, node_type: str) -> Mapping[str, An
     return source["inputs"] if source.get("class_type") == node_type else None
 
 
+def chain_of(hidden: io.Hidden, socket: str, node_type: str, names: tuple[str, ...]) -> list[dict[str, Any]] | None:
+    """The values of these widgets of the nodes of `node_type` that are chained into `socket` by the same socket of
+    theirs, the first of the chain first. None where one of them is another node, or gets a value through a wire."""
+    prompt = hidden.prompt if isinstance(hidden.prompt, Mapping) else {}
+    found: list[dict[str, Any]] = []
+    node = prompt.get(hidden.unique_id, {})
+    while (wire := node.get("inputs", {}).get(socket)) is not None:
+        node = prompt.get(wire[0], {}) if isinstance(wire, WIRES) and wire else {}
+        values = widgets_of(node.get("inputs"), names)
+        if node.get("class_type") != node_type or values is None or len(found) > len(prompt):
+            return None
+        found.append(values)
+    return found[::-1]
+
+
 def widgets_of(inputs: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:
     """The values of these widgets; None where one of them is missing or comes through a wire."""
     values = {name: (inputs or {}).get(name) for name in names}

@@ -14,6 +14,7 @@ import runpy
 import sys
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from playwright.sync_api import Page, sync_playwright
 
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "workshop" / "load_pack.py"))
 
+from storybooth.comic.cast import Role
 from storybooth.comic.page import layout_page
 from storybooth.comic.stories import NUPJUKI
 from storybooth.comic.storyboard import parse
 from storybooth.development import browser
 from storybooth.development.canvas import open_canvas
+from storybooth.development.workflows.cast_story import ROLES, SCRIPT, cast_story
 from storybooth.development.workflows.graphs import Node, Stage, Story
 from storybooth.development.workflows.photos_as_uploads import UPLOADS, photos_as_uploads
 from storybooth.development.workflows.two_characters import TWO_CHARACTERS
@@ -173,6 +176,35 @@ STORIES = (
         training={"lora_name": "nupjuki"},
     ),
     TWO_CHARACTERS,
+    cast_story(
+        "cast_story_mini",
+        {"1": Node("StoryBoothMiniCheckpoint", (20, _TOP), (320, 100))},
+        vae=["1", 2],
+        folders=("storybooth samples/blue_plush", "storybooth samples/red_robot"),
+        sentences={"characters": "A tiny model that comes with StoryBooth, and photos of two toys."},
+        size=192,
+        steps=10,
+        start_step=1,
+        switch_step=4,
+        training={"steps": 30, "learning_rate": 1e-3, "resolution": 128, "gradient_checkpointing": False},
+    ),
+    cast_story(
+        "cast_story_sdxl",
+        {
+            "1": Node(
+                "CheckpointLoaderSimple", (20, _TOP), (320, 130), {"ckpt_name": _CHECKPOINT["name"]}, model=_CHECKPOINT
+            ),
+            "2": Node("VAELoader", (20, 440), (320, 90), {"vae_name": _VAE["name"]}, model=_VAE),
+        },
+        vae=["2", 0],
+        folders=("nupjuki", "bob"),
+        sentences={},
+        size=1024,
+        steps=50,
+        start_step=5,
+        switch_step=20,
+        training={},
+    ),
 )
 STORIES += (photos_as_uploads(STORIES[0]),)
 
@@ -237,11 +269,11 @@ def run(page: Page, comfy: Server, story: Story, workflow: dict[str, Any]) -> tu
     return Image.open(io.BytesIO(comfy.download(record["outputs"][saved]["images"][0]))), canvas
 
 
-def _layout_only() -> Image.Image:
+def _layout_only(script: str, cast: Sequence[Role] = ()) -> Image.Image:
     """The story's page with its captions and empty panels: no SDXL at hand draws the pictures."""
-    captions = [panel.caption for panel in parse(NUPJUKI, "a blue sks plush") if not panel.hidden]
+    captions = [panel.caption for panel in parse(script, "a blue sks plush", cast=cast) if not panel.hidden]
     colours = ("#9db4c0", "#c2dfe3", "#5c8374", "#e0b1cb", "#7b8fa1", "#b5c99a", "#e6c79c", "#d4a373", "#a3b18a")
-    return layout_page([Image.new("RGB", (256, 256), colour) for colour in colours], captions)
+    return layout_page([Image.new("RGB", (256, 256), colour) for colour in colours[: len(captions)]], captions)
 
 
 def _write(path: str, content: Any) -> None:
@@ -271,7 +303,8 @@ def main() -> None:
                     if story is STORIES[0]:
                         canvas.convert("RGB").save(PICTURE, quality=85)
                 else:
-                    picture = _layout_only()
+                    told = (SCRIPT, ROLES) if story.name.startswith("cast") else (NUPJUKI,)
+                    picture = _layout_only(*told)
                 picture.thumbnail((512, 512))
                 picture.convert("RGB").save(WORKFLOWS / f"{story.name}.jpg", quality=85)
 

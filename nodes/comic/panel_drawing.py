@@ -12,13 +12,12 @@ from comfy.utils import ProgressBar
 
 from ...fingerprint import fingerprint
 from ..cache import PANELS
-from ..cache_keys import conditioning_key, patches_key
+from ..cache_keys import conditioning_key
 from ..canvas import until_cancelled
-from ..consistency.patching import without_bank
-from ..model import network_of
 from ..sampling import Callback, as_batch, can_be_batch, empty_latent, noise_for, sample
 from ..sockets import Conditioning
 from ..weights import weights_of
+from .ways import Way
 
 ROW_BY_ROW = frozenset({
     "euler", "heun", "heunpp2", "dpm_2", "lms", "dpmpp_2m", "ddim", "uni_pc", "uni_pc_bh2", "ipndm", "ipndm_v", "deis",
@@ -42,27 +41,30 @@ class Settings:
 
 @dataclass(frozen=True)
 class Line:
-    """What one panel is drawn from; `plain` leaves the bank alone. With `latent` (1, 4, h, w) it is drawn already.
+    """What one panel is drawn from, in one `way`. With `latent` (1, 4, h, w) it is drawn already.
 
-    `size` is its (width, height) in pixels, where it has another than the settings say.
+    `positives` are the prompt of its picture and those of its parts. `size` is its (width, height) in pixels, where it
+    has another than the settings say.
     """
 
-    positive: Conditioning
+    positives: tuple[Conditioning, ...]
     seed: int
-    plain: bool
+    way: Way
     latent: torch.Tensor | None = None
     size: tuple[int, int] | None = None
 
     def joins(self, other: "Line") -> bool:
         """Whether both can be drawn in one batch, each as it would be alone."""
-        conditionings = [self.positive, other.positive]
-        return (self.seed, self.plain, self.size) == (other.seed, other.plain, other.size) and can_be_batch(
-            conditionings
+        return (self.seed, self.way.key, self.size) == (other.seed, other.way.key, other.size) and all(
+            can_be_batch(list(pair)) for pair in zip(self.positives, other.positives, strict=True)
         )
 
 
 class PanelSampling:
-    """Draws latents with one model, one negative prompt and one set of settings, up to `at_once` in a batch."""
+    """Draws latents with one negative prompt and one set of settings, up to `at_once` in a batch.
+
+    `model` is the one that all ways of drawing them are made of.
+    """
 
     def __init__(
         self,
@@ -77,9 +79,7 @@ class PanelSampling:
         self._progress = progress
         self._at_once = at_once if settings.sampler_name in ROW_BY_ROW else 1
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
-        self._models = {False: model, True: without_bank(model)}
-        shared = network_of(model), conditioning_key(negative)
-        self._keys = {plain: (*shared, patches_key(patched)) for plain, patched in self._models.items()}
+        self._shared = conditioning_key(negative)
 
     def latents(self, lines: Sequence[Line]) -> Iterator[torch.Tensor]:
         """The latent (1, 4, h, w) of every line, in order.
@@ -116,10 +116,12 @@ class PanelSampling:
         """Latents (1, 4, h, w) of lines that share a batch, the first of which is the panel at `place`."""
         first, settings = lines[0], self._settings_of(lines[0])
         noise = noise_for(empty_latent(settings.width, settings.height), first.seed)
+        positives = first.positives
+        if len(lines) > 1:
+            positives = [as_batch(list(prompts)) for prompts in zip(*(line.positives for line in lines), strict=True)]
         latents = sample(
-            self._models[first.plain],
-            as_batch([line.positive for line in lines]) if len(lines) > 1 else first.positive,
-            self._negative,
+            first.way.model,
+            *first.way.conditionings(positives, self._negative),
             noise.repeat(len(lines), 1, 1, 1),
             first.seed,
             settings.steps,
@@ -131,7 +133,8 @@ class PanelSampling:
         return [latent.clone() for latent in latents.split(1)]
 
     def _key(self, line: Line) -> Hashable:
-        return (self._keys[line.plain], self._settings_of(line), conditioning_key(line.positive), line.seed)
+        prompts = tuple(map(conditioning_key, line.positives))
+        return (line.way.key, self._shared, self._settings_of(line), prompts, line.seed)
 
     def _settings_of(self, line: Line) -> Settings:
         if line.size is None:

@@ -1,11 +1,8 @@
 """Story Panel Sampler: draws every panel of a storyboard."""
 
-import logging
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.utils
-import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
@@ -13,11 +10,10 @@ from comfy_api.latest import io
 from ...comic.layout import PageLayout
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
-from ..canvas import SHOWN_WHEN_CACHED, found_by, show_text
+from ..canvas import SHOWN_WHEN_CACHED, found_by
 from ..checks import (
     require_kind,
     require_option,
-    require_same_network,
     require_sampling,
     require_sdxl,
     require_sdxl_vae,
@@ -26,11 +22,13 @@ from ..checks import (
 from ..consistency.reading import WRITER
 from ..graph import source_of, widgets_of
 from ..residents import RESIDENTS
-from ..sockets import EncodedStoryboard, IdentityBankSocket, PageLayoutSocket, StoryboardSocket
+from ..sockets import CastBank, EncodedStoryboard, IdentityBankSocket, PageLayoutSocket, StoryboardSocket
 from ..weights import is_dynamic
 from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
+from .held_panels import held_panels, require_drawn_by, require_size, tell_of_negative
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings, in_batches
 from .panel_strip import PanelStrip
+from .ways import Ways
 
 SEED_MODES = ("same", "increment")
 WIDGETS = ("steps", "cfg", "sampler_name", "scheduler", "seed_mode", "at_once")
@@ -138,13 +136,13 @@ class PanelSampler(io.ComfyNode):
         # An optional socket is only among the inputs where something is wired to it.
         wanted = [name for name in ("model", "bank") if name in others and others[name] is None]
         if "bank" not in wanted:
-            _identity_latents(storyboard, others.get("bank"), width, height, sizes)
+            held_panels(storyboard, others.get("bank"), width, height, sizes)
             return wanted
         if set(storyboard.identities).isdisjoint(shown):  # the bank's pictures are not among the panels
             return wanted[:1]
         size = widgets_of(source_of(cls.hidden, "bank", WRITER), ("width", "height"))
         if size is not None and layout is None:
-            _require_size((size["width"], size["height"]), width, height)
+            require_size((size["width"], size["height"]), width, height)
         elif source_of(cls.hidden, "bank", "StoryBoothLoadIdentityBank") is not None:
             return ["bank"]  # opened in a moment, and then checked
         return wanted[:1]  # the patch before the bank: it, too, has something to check
@@ -163,7 +161,7 @@ class PanelSampler(io.ComfyNode):
         scheduler: str,
         seed: int,
         seed_mode: str,
-        bank: IdentityBank | None = None,
+        bank: IdentityBank | CastBank | None = None,
         at_once: int = 1,
         layout: PageLayout | None = None,
     ) -> io.NodeOutput:
@@ -173,22 +171,23 @@ class PanelSampler(io.ComfyNode):
         _require_widgets(width, height, steps, cfg, sampler_name, scheduler, seed_mode, at_once)
         shown = _shown_lines(storyboard)
         sizes = _sizes_of(storyboard, layout, width, height)
-        held = _identity_latents(storyboard, bank, width, height, sizes)
+        held = held_panels(storyboard, bank, width, height, sizes)
         if not held.keys().isdisjoint(shown):  # else no identity image is shown beside the panels
-            require_same_network(model, bank)
-            _tell_of_negative(storyboard, bank, cls.hidden.unique_id)
+            require_drawn_by(model, storyboard, bank)
+            tell_of_negative(storyboard, bank, cls.hidden.unique_id)
 
         strip = PanelStrip(cls.hidden.unique_id, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
         settings = Settings(width, height, steps, cfg, sampler_name, scheduler)
+        ways = Ways(model, storyboard.cast)
         sampling = PanelSampling(model, storyboard.negative, settings, progress, at_once)
         decoding = PanelDecoding(vae)
         panels = [storyboard.panels[index] for index in shown]
         lines = [
             Line(
-                storyboard.positive[index],
+                storyboard.prompts(index),
                 _seed_of(panel, index, seed, seed_mode),
-                panel.plain,
+                ways.of(panel),
                 held.get(index),
                 sizes.get(index),
             )
@@ -241,73 +240,3 @@ def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
     if panel.seed is not None:
         return panel.seed
     return seed if seed_mode == "same" else (seed + index) % 2**64
-
-
-def _identity_latents(
-    storyboard: EncodedStoryboard,
-    bank: IdentityBank | None,
-    width: int,
-    height: int,
-    sizes: Mapping[int, tuple[int, int]],
-) -> dict[int, torch.Tensor]:
-    """The bank's latents (1, 4, h, w) by the index of their line; none without a bank, or where no [id] line is shown.
-
-    Where lines have `sizes` of their own, those of another size than the bank's are left out: they are drawn again, and
-    read the bank as every panel does.
-
-    ValueError where the bank shows other lines, or another size, than are to be drawn.
-    """
-    if bank is None:
-        return {}
-    require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-    identities = storyboard.identities
-    if not set(identities) & set(storyboard.shown):
-        return {}
-    asked = tuple((storyboard.panels[index].prompt, storyboard.panels[index].seed) for index in identities)
-    recipe = bank.recipe
-    held = tuple(zip(recipe.prompts, recipe.seeds, strict=True))
-    if asked != held:
-        raise ValueError(
-            "bank: it holds other identity images than the storyboard's [id] lines and their seeds ask for "
-            f"({_difference(asked, held)}). Write the bank from this storyboard, or disconnect bank here so that [id] "
-            "lines are drawn like any other."
-        )
-    size = recipe.width, recipe.height
-    if not sizes:
-        _require_size(size, width, height)
-    return {
-        index: bank.latents[row : row + 1]
-        for row, index in enumerate(identities)
-        if index not in storyboard.shown or sizes.get(index, size) == size
-    }
-
-
-def _require_size(held: tuple[int, int], width: int, height: int) -> None:
-    """Raise ValueError where identity images of the size `held` are to stand among panels of another."""
-    if (width, height) != held:
-        raise ValueError(
-            f"bank: its identity images are {held[0]} x {held[1]}, the panels {width} x {height}. Use the "
-            "same width and height, or disconnect bank here so that [id] lines are drawn at the panels' size."
-        )
-
-
-def _difference(asked: Sequence[tuple[str, int | None]], held: Sequence[tuple[str, int | None]]) -> str:
-    """In which respect the [id] lines `asked` for are not those that a bank has `held`, as (prompt, seed)."""
-    new = next((prompt for prompt, seed in asked if (prompt, seed) not in held), None)
-    if new is not None:
-        return new[:100]
-    if sorted(map(str, asked)) == sorted(map(str, held)):
-        return "the same lines in another order"
-    return f"{len(asked)} lines instead of the {len(held)} that it holds"
-
-
-def _tell_of_negative(storyboard: EncodedStoryboard, bank: IdentityBank, node_id: str) -> None:
-    """Say on the node where the identity images had another negative prompt than the panels will have."""
-    theirs, ours = bank.recipe.negative, storyboard.negative_text
-    if theirs is not None and ours is not None and theirs.strip() != ours.strip():
-        text = (
-            f"The bank's identity images were drawn with another negative prompt ({theirs.strip()[:60] or 'none'}). "
-            "The panels follow the storyboard's; write the bank again to make all alike"
-        )
-        show_text(text, node_id)
-        logging.info("StoryBooth: %s.", text)

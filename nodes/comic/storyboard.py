@@ -1,5 +1,6 @@
 """A script in, encoded prompts out."""
 
+from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
@@ -7,13 +8,15 @@ from comfy.sd import CLIP
 from comfy.sdxl_clip import SDXLClipModel
 from comfy_api.latest import io
 
+from ...comic.cast import Role
 from ...comic.stories import NUPJUKI
-from ...comic.storyboard import parse
+from ...comic.storyboard import Panel, parse
 from ...comic.styles import NEGATIVE, STYLES
 from ...texts import check_text
 from ..canvas import found_by
 from ..checks import require_kind
-from ..sockets import Conditioning, EncodedStoryboard, StoryboardSocket
+from ..graph import chain_of
+from ..sockets import CastSocket, Character, Conditioning, EncodedStoryboard, StoryboardSocket
 from ..words import with_words
 
 
@@ -65,6 +68,14 @@ class Storyboard(io.ComfyNode):
                     default=NEGATIVE,
                     tooltip="What no panel should show. The default is for drawings: it keeps photographs away.",
                 ),
+                CastSocket.Input(
+                    "cast",
+                    display_name="cast",
+                    optional=True,
+                    lazy=True,  # the script is read before anybody is trained for it
+                    tooltip="From Character, for a story of several: lines then name them, {nupjuki} and {bob} in a "
+                    "cafe, and {subject} is the first of them, whatever subject says.",
+                ),
             ],
             outputs=[
                 StoryboardSocket.Output(
@@ -73,21 +84,60 @@ class Storyboard(io.ComfyNode):
                     tooltip="The panels in order, ready for Identity Bank Writer, Story Panel Sampler and Comic Page.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
-    def execute(cls, clip: Any, script: str, subject: str, style: str, negative: str) -> io.NodeOutput:
-        panels = parse(script, subject, style)
+    def check_lazy_status(cls, script: str, subject: str, style: str, **others: Any) -> list[str]:
+        """Read the script with the names in the graph first: no hours of training for one that has a mistake."""
+        if "cast" not in others or others["cast"] is not None:
+            return []
+        characters = chain_of(cls.hidden, "cast", "StoryBoothCharacter", ("name", "subject"))
+        if characters is not None:
+            parse(script, subject, style, [Role(c["name"].strip(), c["subject"].strip()) for c in characters])
+        return ["cast"]
+
+    @classmethod
+    def execute(
+        cls, clip: Any, script: str, subject: str, style: str, negative: str, cast: tuple[Character, ...] = ()
+    ) -> io.NodeOutput:
+        require_kind("cast", cast, tuple, "Character")
+        panels = parse(script, subject, style, [character.role for character in cast])
         try:
             check_text(negative)
         except ValueError as error:
             raise ValueError(f"negative: {error}") from None
         _require_sdxl(clip)
-        sources = {negative: "negative"} | {panel.prompt: f"script, line {panel.line}" for panel in reversed(panels)}
-        encoded = {prompt: _encode(clip, prompt, source) for prompt, source in sources.items()}
-        knowing = {p: with_words(encoded[p], clip, p, subject) for p in {panel.prompt for panel in panels}}
-        positive = tuple(knowing[panel.prompt] for panel in panels)
-        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded[negative], negative, subject))
+        panels = _without_brought(panels, cast)
+        reading = _Reading(clip, {character.name: character.subject for character in cast}, subject)
+        encoded = _encode(clip, negative, "negative")
+        positive = tuple(reading.of(panel.prompt, panel, () if panel.parts else panel.characters) for panel in panels)
+        parts = tuple(tuple(reading.of(part.prompt, panel, (part.name,)) for part in panel.parts) for panel in panels)
+        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded, negative, subject, cast, parts))
+
+
+class _Reading:
+    """Prompts through CLIP, each once, knowing where the words of those are whom they show."""
+
+    def __init__(self, clip: Any, subjects: dict[str, str], subject: str) -> None:
+        """`subjects` are a cast's, by name; without one all prompts are of `subject`."""
+        self._clip = clip
+        self._subjects = subjects
+        self._subject = subject
+        self._encoded: dict[str, Conditioning] = {}
+
+    def of(self, prompt: str, panel: Panel, characters: tuple[str, ...]) -> Conditioning:
+        """The conditioning of a prompt of `panel` that shows these of the cast."""
+        if prompt not in self._encoded:
+            self._encoded[prompt] = _encode(self._clip, prompt, f"script, line {panel.line}")
+        subject = self._subject if not self._subjects else "".join(map(self._subjects.get, characters[:1]))
+        return with_words(self._encoded[prompt], self._clip, prompt, subject)
+
+
+def _without_brought(panels: tuple[Panel, ...], cast: tuple[Character, ...]) -> tuple[Panel, ...]:
+    """The panels, with no identity images to draw of characters that bring a bank."""
+    brought = {(character.name,) for character in cast if character.bank is not None}
+    return tuple(replace(panel, identity=False) if panel.characters in brought else panel for panel in panels)
 
 
 def _encode(clip: Any, text: str, source: str) -> Conditioning:

@@ -11,9 +11,9 @@ from ...consistency import bank_file
 from ...consistency.bank import IdentityBank
 from ...files import file_name, file_state, prepare_folder
 from ..canvas import found_by, show_text, until_cancelled
-from ..checks import require_kind
+from ..checks import require_bank
 from ..folders import IDENTITY_BANKS, path_for
-from ..sockets import IdentityBankSocket
+from ..sockets import CastBank, IdentityBankSocket
 from .previews import shown
 
 
@@ -34,7 +34,8 @@ class SaveIdentityBank(io.ComfyNode):
                     "name",
                     display_name="name",
                     default="my_character",
-                    tooltip="Name of the file, with folders if you like: comics/my_character.",
+                    tooltip="Name of the file, with folders if you like: comics/my_character. The banks of a cast "
+                    "become a folder of this name.",
                 ),
             ],
             is_output_node=True,
@@ -48,21 +49,27 @@ class SaveIdentityBank(io.ComfyNode):
         return ["bank"] if bank is None else []
 
     @classmethod
-    def execute(cls, bank: IdentityBank, name: str) -> io.NodeOutput:
-        require_kind("bank", bank, IdentityBank, "Identity Bank Writer")
-        path = path_for(IDENTITY_BANKS, file_name(name, "name"))
-        if not path.exists():
-            prepare_folder(path.parent)
-            bank_file.save(bank, path, until_cancelled)
-            text = f"Saved {path}"
-        elif _holds(path, bank):
-            text = f"Saved before: {path}"
+    def execute(cls, bank: IdentityBank | CastBank, name: str) -> io.NodeOutput:
+        if isinstance(bank, CastBank):
+            banks = {
+                path_for(IDENTITY_BANKS, file_name(f"{name}/{who}", "name")): own for who, own in bank.banks.items()
+            }
         else:
-            raise FileExistsError(
-                f"name: {name} exists already and holds something else. Choose another name, or delete {path}."
-            )
-        show_text(text, cls.hidden.unique_id)
-        return io.NodeOutput(ui=shown(bank))
+            require_bank("bank", bank)
+            banks = {path_for(IDENTITY_BANKS, file_name(name, "name")): bank}
+        saved = {path for path, own in banks.items() if path.exists() and _holds(path, own)}
+        for path in banks:
+            if path.exists() and path not in saved:
+                raise FileExistsError(
+                    f"name: {name} exists already and holds something else. Choose another name, or delete {path}."
+                )
+        for path, own in banks.items():
+            if path not in saved:
+                prepare_folder(path.parent)
+                bank_file.save(own, path, until_cancelled)
+        told = [f"{'Saved before:' if path in saved else 'Saved'} {path}" for path in banks]
+        show_text(". ".join(told), cls.hidden.unique_id)
+        return io.NodeOutput(ui=shown(*banks.values()))
 
 
 def _holds(path: Path, bank: IdentityBank) -> bool:

@@ -9,10 +9,10 @@ from comfy_api.latest import io
 from ...consistency.bank import IdentityBank
 from ...consistency.subject import READERS
 from ..canvas import found_by
-from ..checks import require_kind, require_option, require_same_network, require_sdxl
+from ..checks import require_bank, require_option, require_same_network, require_sdxl
 from ..sockets import IdentityBankSocket
 from ..widgets import later_schedule_inputs, schedule_inputs
-from .keeping import readers_input, say_if_unknown
+from .keeping import readers_input, say_if_early, say_if_unseen
 from .patching import hooks_for
 from .reading import reader_of, require_of_writer, say_if_unread
 
@@ -64,14 +64,15 @@ class BankHook(io.ComfyNode):
 
     @classmethod
     def execute(cls, bank: IdentityBank, readers: str = "everyone", **schedule: Any) -> io.NodeOutput:
-        require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
+        require_bank("bank", bank)
         require_option("readers", readers, READERS)
         reader = reader_of(bank, schedule, readers)
         if say_if_unread(reader, cls.hidden):
             return io.NodeOutput(HookGroup())
+        say_if_early(reader, cls.hidden.unique_id)
 
         def check(model: ModelPatcher) -> None:
             require_sdxl(model)
             require_same_network(model, bank)
 
-        return io.NodeOutput(hooks_for(reader, check, say_if_unknown(cls.hidden.unique_id, "Identity Bank Hook")))
+        return io.NodeOutput(hooks_for(reader, check, say_if_unseen(cls.hidden.unique_id, "Identity Bank Hook")))

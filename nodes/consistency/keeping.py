@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 import torch
 from comfy_api.latest import io
 
-from ...consistency.subject import KEEPS, READERS, Words
+from ...consistency.reader import BankReader
+from ...consistency.schedule import Schedule
+from ...consistency.subject import KEEPS, READERS
 from ...fingerprint import fingerprint
 from ..canvas import show_text
 from ..checks import require_kind, require_option
 from ..sockets import EncodedStoryboard
 from ..words import words_of_run
+from .attached import UNKNOWN, UNSEEN
 
 
 def keep_inputs() -> list[io.Input]:
@@ -97,16 +100,43 @@ def say_where_unknown(storyboard: EncodedStoryboard, identities: Sequence[int], 
     return text
 
 
-def say_if_unknown(node_id: str, name: str) -> Callable[[Words | None], None]:
-    """What a reading node does at the start of a run: say where nobody knows the subject's words."""
+def say_if_unseen(node_id: str, name: str, setting: str = "readers") -> Callable[[str], None]:
+    """What a node does where the phase of its `setting` cannot see the subject: say so, and what that means."""
+    means = {
+        "readers": "all of the picture reads the bank",
+        "keep": "any token counts as the subject's",
+    }[setting]
 
-    def told(words: Words | None) -> None:
-        if words is None:
-            text = (
-                "readers: the prompts do not tell where the subject is, so all of the picture reads the bank. Prompts "
-                "of Storyboard with a subject do"
-            )
-            show_text(text, node_id)
-            logging.warning("StoryBooth: %s (node %s): %s.", name, node_id, text)
+    def told(why: str) -> None:
+        if why == UNKNOWN and setting == "keep":
+            return  # `say_where_unknown` has named the lines
+        reason, remedy = {
+            UNKNOWN: ("the prompts do not tell where the subject is", "Prompts of Storyboard with a subject do"),
+            UNSEEN: (
+                "another node on this model replaces its cross-attention, which tells where the subject is",
+                "Take that node off the model" + (", or wire in subject masks" if setting == "keep" else ""),
+            ),
+        }[why]
+        text = f"{setting}: {reason}, so {means}. {remedy}"
+        show_text(text, node_id)
+        logging.warning("StoryBooth: %s (node %s): %s.", name, node_id, text)
 
     return told
+
+
+def early(schedule: Schedule, setting: str) -> str:
+    """What is to be said of a `setting` that looks for the subject where the first step counts already; else empty."""
+    if schedule.start_step > 0 and not schedule.everything(0):
+        return ""
+    means = {"readers": "all of the picture reads the bank", "keep": "any token counts as the subject's"}[setting]
+    return (
+        f"{setting}: at the first step nothing has shown yet where the subject is, so {means} there. A start step of 1 "
+        "or more leaves that step out"
+    )
+
+
+def say_if_early(reader: BankReader, node_id: str) -> None:
+    """Say where only the subject is to read, and cannot be known at the first step that reads."""
+    if reader.watches and (text := early(reader.schedule, "readers")):
+        show_text(text, node_id)
+        logging.info("StoryBooth: node %s: %s.", node_id, text)

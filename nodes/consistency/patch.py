@@ -1,17 +1,20 @@
 """Consistent Self-Attention Patch: makes any sampler read an identity bank."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...consistency.bank import IdentityBank
+from ...consistency.reader import BankReader
 from ...consistency.subject import READERS
 from ..canvas import found_by
-from ..checks import require_kind, require_option, require_same_network, require_same_weights, require_sdxl
-from ..sockets import IdentityBankSocket
+from ..checks import require_bank, require_option, require_same_network, require_same_weights, require_sdxl
+from ..sockets import CastBank, IdentityBankSocket
 from ..widgets import later_schedule_inputs, schedule_inputs
-from .keeping import readers_input, say_if_unknown
+from .cast_reading import CastReading, with_cast
+from .keeping import readers_input, say_if_early, say_if_unseen
 from .patching import with_phase
 from .reading import reader_of, require_of_writer, say_if_unread
 
@@ -68,27 +71,39 @@ class ConsistentAttention(io.ComfyNode):
         if bank is None:
             require_of_writer(cls.hidden, schedule)
             return ["bank"]
-        require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
-        reader_of(bank, schedule, readers)
+        _readers_of(bank, schedule, readers)
         return ["model"] if model is None else []
 
     @classmethod
     def execute(
-        cls, model: ModelPatcher, bank: IdentityBank, readers: str = "everyone", **schedule: Any
+        cls, model: ModelPatcher, bank: IdentityBank | CastBank, readers: str = "everyone", **schedule: Any
     ) -> io.NodeOutput:
-        require_kind("bank", bank, IdentityBank, "Identity Bank Writer or Load Identity Bank")
         require_option("readers", readers, READERS)
         require_sdxl(model)
-        require_same_weights(model, bank)
-        reader = reader_of(bank, schedule, readers)
+        found = _readers_of(bank, schedule, readers)
+        for reader in found.values():
+            require_same_weights(model, reader.bank)
+        reader = next(iter(found.values()))
         if say_if_unread(reader, cls.hidden):
             return io.NodeOutput(model.clone())
+        say_if_early(reader, cls.hidden.unique_id)
+        told = say_if_unseen(cls.hidden.unique_id, "Consistent Self-Attention Patch")
+        if isinstance(bank, CastBank):
+            return io.NodeOutput(with_cast(model, CastReading(found, told)))
         # Nodes behind this one can still change the network, so it is looked at when sampling begins.
         return io.NodeOutput(
             with_phase(
                 model,
                 reader,
                 lambda sampled: require_same_network(sampled, bank),
-                say_if_unknown(cls.hidden.unique_id, "Consistent Self-Attention Patch"),
+                told,
             )
         )
+
+
+def _readers_of(bank: Any, schedule: Mapping[str, Any], readers: str) -> dict[str, BankReader]:
+    """What reads a bank, or each of a cast's by name. ValueError where that asks for more than it holds."""
+    if isinstance(bank, CastBank):
+        return {name: reader_of(own, schedule, readers) for name, own in bank.banks.items()}
+    require_bank("bank", bank)
+    return {"": reader_of(bank, schedule, readers)}

@@ -17,6 +17,8 @@ def rough_pictures(latents: torch.Tensor, latent_format: LatentFormat) -> torch.
     return torch.from_numpy(np.stack(pictures))
 
 
-def shown(bank: IdentityBank) -> ui.PreviewImage | None:
-    """A bank's identity images on a node; None for a bank that was saved before banks had previews."""
-    return None if bank.previews is None else ui.PreviewImage(bank.previews.float() / 255)
+def shown(*banks: IdentityBank) -> ui.PreviewImage | None:
+    """The banks' identity images on a node; None for banks that were saved before banks had previews."""
+    previews = [preview for bank in banks if bank.previews is not None for preview in bank.previews.float() / 255]
+    same = [preview for preview in previews if preview.shape == previews[0].shape]
+    return ui.PreviewImage(torch.stack(same)) if same else None

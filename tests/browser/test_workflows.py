@@ -15,7 +15,9 @@ FOLDER = "whatever-name"
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 MINI, SDXL, TWO = "nupjuki_story_mini", "nupjuki_story_sdxl", "two_characters_mini"
+CAST, CAST_SDXL = "cast_story_mini", "cast_story_sdxl"
 UPLOADS = "photos_as_uploads_mini"
+ALL = (CAST, CAST_SDXL, MINI, SDXL, UPLOADS, TWO)
 
 MODELS = {
     "sd_xl_base_1.0.safetensors": "checkpoints",
@@ -38,8 +40,8 @@ def open_template(page, name):
 
 
 def test_the_template_browser_lists_all_with_thumbnails(comfy):
-    assert sorted(comfy.get_json("/api/workflow_templates")[FOLDER]) == [MINI, SDXL, UPLOADS, TWO]
-    for name in (MINI, SDXL, TWO, UPLOADS):
+    assert sorted(comfy.get_json("/api/workflow_templates")[FOLDER]) == list(ALL)
+    for name in ALL:
         assert comfy.get(f"/api/workflow_templates/{FOLDER}/{name}.jpg").startswith(b"\xff\xd8\xff")
 
 
@@ -50,7 +52,7 @@ def test_no_other_folder_hides_the_workflows():
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", [MINI, SDXL, TWO, UPLOADS])
+@pytest.mark.parametrize("name", ALL)
 def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, nodes2):
     open_canvas(page, comfy.url, nodes2)
     workflow = open_template(page, name)
@@ -61,7 +63,7 @@ def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, node
     assert json.loads(exported) == read(f"api/{name}.json")
 
 
-@pytest.mark.parametrize("name", [MINI, SDXL, TWO, UPLOADS])
+@pytest.mark.parametrize("name", ALL)
 def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
     twin = read(f"api/{name}.json")
     for key, node in twin.items():
@@ -70,7 +72,7 @@ def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", [MINI, SDXL, TWO, UPLOADS])
+@pytest.mark.parametrize("name", ALL)
 def test_nothing_overlaps_and_every_node_lies_in_a_stage(comfy, page, name, nodes2):
     open_canvas(page, comfy.url, nodes2)
     open_template(page, name)
@@ -103,18 +105,28 @@ def test_the_canvas_offers_the_models_that_sdxl_needs(comfy, page):
     expect(page.get_by_text("Download", exact=True)).to_have_count(len(MODELS))
 
 
-@pytest.mark.parametrize(("nodes2", "seed"), [(False, 42), (True, 43)], ids=["classic", "nodes2"])
-def test_run_draws_the_page_and_fills_the_strip(comfy, page, nodes2, seed):
-    """As shipped, then with other panels: what comes from ComfyUI's cache is not shown again."""
+@pytest.mark.parametrize(
+    ("name", "nodes2", "seed"),
+    [(MINI, False, 42), (MINI, True, 43), (CAST, True, 42)],
+    ids=["classic", "nodes2", "cast"],
+)
+def test_run_draws_the_page_and_fills_the_strip(comfy, page, name, nodes2, seed):
+    """As shipped, then with other panels: what comes from ComfyUI's cache is not shown again. Then the story of two."""
     open_canvas(page, comfy.url, nodes2)
-    open_template(page, MINI)
-    page.evaluate(f"app.rootGraph.getNodeById(8).widgets.find((widget) => widget.name === 'seed').value = {seed}")
+    open_template(page, name)
+    page.evaluate(
+        """(seed) => {
+            const panels = app.rootGraph.nodes.find((node) => node.type === "StoryBoothPanelSampler");
+            panels.widgets.find((widget) => widget.name === "seed").value = seed;
+        }""",
+        seed,
+    )
     page.evaluate("() => { app.api.addEventListener('execution_success', () => (window.finished = true)); }")
     page.get_by_test_id("queue-button").click()
     page.wait_for_function("window.finished", timeout=400_000)
-    assert list((comfy.base / "output" / "storybooth").glob(f"{MINI}_*.png"))
+    assert list((comfy.base / "output" / "storybooth").glob(f"{name}_*.png"))
     pictures = page.locator(".storybooth-strip a")
-    titles = [f"{index}. {caption}" for index, caption in enumerate(captions_of_the_story(), start=1)]
+    titles = [f"{index}. {caption}" for index, caption in enumerate(captions_of_the_story(name), start=1)]
     assert [link.get_attribute("title") for link in pictures.all()] == titles
     (last,) = parse_qs(urlsplit(pictures.last.get_attribute("href")).query)["filename"]
     wait_until_stored(page, last)
@@ -126,8 +138,8 @@ def test_run_draws_the_page_and_fills_the_strip(comfy, page, nodes2, seed):
     )
 
 
-def captions_of_the_story():
+def captions_of_the_story(name):
     """The captions of the shipped script's lines that are shown, read without the pack's parser."""
-    (node,) = (node for node in read(f"api/{MINI}.json").values() if node["class_type"] == "StoryBoothStoryboard")
+    (node,) = (node for node in read(f"api/{name}.json").values() if node["class_type"] == "StoryBoothStoryboard")
     lines = node["inputs"]["script"].splitlines()
     return [line.split(" # ")[1].strip() for line in lines if "[hidden]" not in line]

@@ -40,9 +40,9 @@ class Scene:
             for prompt in (*PROMPTS, NOBODY)
         ]
         self.words = [conditioning[0][1]["storybooth_words"] for conditioning in encoded]
+        self.encoded = encoded
         self.identity, self.panel, self.negative = as_batch(encoded[:2]), encoded[2], encoded[3]
-        self.nobody, self.together = encoded[4], as_batch(encoded[:3])
-        self.identity_noise = noise_for(empty_latent(WIDTH, HEIGHT, 2), SEED)
+        self.nobody = encoded[4]
         self.panel_noise = noise_for(empty_latent(WIDTH, HEIGHT), 7)
 
     def sample(self, model, positive, noise, sampler="ddim"):
@@ -50,7 +50,10 @@ class Scene:
             scheduler = "ddim_uniform" if sampler == "ddim" else "sgm_uniform"
             return sample(model, positive, self.negative, noise, SEED, STEPS, CFG, sampler, scheduler, lambda *_: None)
 
-    def bank(self, keep, storage="compact", masks=None, sampler="ddim"):
+    def identity_noise(self, seed):
+        return noise_for(empty_latent(WIDTH, HEIGHT, 2), seed)
+
+    def bank(self, keep, storage="compact", masks=None, sampler="ddim", seed=SEED):
         recipe = Recipe(
             model="mini",
             lora="",
@@ -62,7 +65,7 @@ class Scene:
             cfg=CFG,
             sampler_name=sampler,
             scheduler="",
-            seed=SEED,
+            seed=seed,
             schedule=SCHEDULE,
             storage=storage,
             dtype="fp32",
@@ -70,7 +73,7 @@ class Scene:
         )
         writer = BankWriter(recipe, bank_geometry(self.model, WIDTH, HEIGHT), masks=masks)
         return writer.finish(
-            self.sample(with_phase(self.model, writer), self.identity, self.identity_noise, sampler=sampler)
+            self.sample(with_phase(self.model, writer), self.identity, self.identity_noise(seed), sampler=sampler)
         )
 
     def read(self, bank, readers, positive=None, sampler="ddim"):
@@ -79,10 +82,12 @@ class Scene:
 
 
 class Reference:
-    """Identity images and panel (3, 4, h, w), sampled together with dense masks."""
+    """Identity images of each seed and a panel (2 * seeds + 1, 4, h, w), sampled together with dense masks."""
 
-    def __init__(self, scene: Scene, keep: str, readers: str) -> None:
-        self.keep, self.readers, self.scene = keep, readers, scene
+    def __init__(self, scene: Scene, keep: str, readers: str, seeds: tuple[int, ...] = (SEED,)) -> None:
+        self.keep, self.readers, self.scene, self.seeds = keep, readers, scene, seeds
+        self.rows = 2 * len(seeds) + 1
+        self.places = [*(PLACES[:2] * len(seeds)), PLACES[2]]
         self.sigmas = step_sigmas(scene.model, STEPS, "ddim", "ddim_uniform")
         self.maps: dict[int, dict[int, list]] = {}
 
@@ -97,7 +102,8 @@ class Reference:
         for layer in bank_geometry(scene.model, WIDTH, HEIGHT).layers:
             place = "output", layer.block, layer.index
             model.set_model_attn1_replace(lambda *a, layer=layer: self.own(*a, layer), *place)
-        return scene.sample(model, scene.together, torch.cat([scene.identity_noise, scene.panel_noise]))
+        together = as_batch([*(scene.encoded[:2] * len(self.seeds)), scene.panel])
+        return scene.sample(model, together, torch.cat([*map(scene.identity_noise, self.seeds), scene.panel_noise]))
 
     def step(self, options):
         return min(range(len(self.sigmas)), key=lambda i: abs(self.sigmas[i] - float(options["sigmas"][0])))
@@ -106,27 +112,32 @@ class Reference:
         heads, step = options["n_heads"], self.step(options)
         logits, out = self.attend(q, k, v, heads, None)
         chunk = options["cond_or_uncond"].index(COND)
-        weights = logits[3 * chunk : 3 * chunk + 3].softmax(-1)
-        maps = torch.stack([weights[row][..., list(PLACES[row])].sum(-1).mean(0) for row in range(3)])
+        weights = logits[self.rows * chunk : self.rows * (chunk + 1)].softmax(-1)
+        maps = torch.stack([weights[row][..., list(places)].sum(-1).mean(0) for row, places in enumerate(self.places)])
         self.maps.setdefault(step, {}).setdefault(q.shape[1], []).append(maps)
         return out
 
     def own(self, q, k, v, options, layer):
         tokens, step = q.shape[1], self.step(options)
-        chunks = q.shape[0] // 3
-        visible = torch.zeros(3, tokens, 3, tokens, dtype=torch.bool)
-        for row in range(3):
+        rows = self.rows
+        chunks = q.shape[0] // rows
+        visible = torch.zeros(rows, tokens, rows, tokens, dtype=torch.bool)
+        for row in range(rows):
             visible[row, :, row] = True
-        if is_consistent(SCHEDULE, SEED, step, layer):
+        for bank, seed in enumerate(self.seeds):
+            if not is_consistent(SCHEDULE, seed, step, layer):
+                continue
             masks, scores = self.subject(step, tokens)
-            keep = self.kept(step, layer, tokens, masks, scores)
-            asking = masks[2] if self.readers == "subject" else torch.ones(tokens, dtype=torch.bool)
-            visible[0, :, 1] |= keep[1]
-            visible[1, :, 0] |= keep[0]
+            own = slice(2 * bank, 2 * bank + 2)
+            keep = self.kept(seed, step, layer, tokens, masks[own], scores[own])
+            asking = masks[-1] if self.readers == "subject" else torch.ones(tokens, dtype=torch.bool)
+            visible[2 * bank, :, 2 * bank + 1] |= keep[1]
+            visible[2 * bank + 1, :, 2 * bank] |= keep[0]
             for image in range(2):
-                visible[2, :, image] = asking[:, None] & keep[image]
+                visible[-1, :, 2 * bank + image] = asking[:, None] & keep[image]
         k, v = (
-            part.unflatten(0, (chunks, 1, 3)).expand(-1, 3, -1, -1, -1).flatten(2, 3).flatten(0, 1) for part in (k, v)
+            part.unflatten(0, (chunks, 1, rows)).expand(-1, rows, -1, -1, -1).flatten(2, 3).flatten(0, 1)
+            for part in (k, v)
         )
         mask = visible.flatten(2).repeat(chunks, 1, 1)
         return self.attend(q, k, v, options["n_heads"], mask)[1]
@@ -138,13 +149,13 @@ class Reference:
         seen = logits if mask is None else logits.masked_fill(~mask[:, None], -torch.inf)
         return logits, (seen.softmax(-1) @ v).transpose(1, 2).flatten(2).float()
 
-    def kept(self, step, layer, tokens, masks, scores):
+    def kept(self, seed, step, layer, tokens, masks, scores):
         """Flags (2, tokens)."""
         count = tokens if self.keep == "random" else int(min(masks[0].sum(), masks[1].sum()))
         strength = SCHEDULE.strength_32 if layer.level == 32 else SCHEDULE.strength_64
         flags = torch.zeros(2, tokens, dtype=torch.bool)
         for image in range(2):
-            order = token_order(SEED, step, layer.level, image, tokens).tolist()
+            order = token_order(seed, step, layer.level, image, tokens).tolist()
             if self.keep != "random":
                 order = [token for token in order if masks[image][token]]
             if self.keep == "salient":
@@ -153,7 +164,7 @@ class Reference:
         return flags
 
     def subject(self, step, tokens):
-        """Masks and scores (3, tokens) from the steps before."""
+        """Masks and scores (rows, tokens) from the steps before."""
         seen: dict[int, list] = {}
         for before in range(step):
             for size, maps in self.maps[before].items():
@@ -165,7 +176,7 @@ class Reference:
 
 
 def resized(maps, size):
-    """(3, size) at the finer grid, by weights of its own: new cells lie a quarter of an old one from its middle."""
+    """(rows, size) at the finer grid, by weights of its own: new cells lie a quarter of an old one from its middle."""
     if size == 48:
         return maps
 
@@ -210,6 +221,41 @@ def parity(scene):
     full = scene.bank("salient", "full")
     results["salient subject full"] = relative(scene.read(full, "subject"), expected[2:])
     return results
+
+
+def stacked(scene):
+    """Two banks, one patch after the other, of each of which only the subject reads."""
+    seeds = SEED, SEED + 1
+    expected = Reference(scene, "salient", "subject", seeds).sample()
+    banks = [scene.bank("salient", seed=seed) for seed in seeds]
+    model = scene.model
+    for bank in banks:
+        model = with_phase(model, BankReader(bank, SCHEDULE, "subject"))
+    both = scene.sample(model, scene.panel, scene.panel_noise)
+    return {
+        "write": [relative(bank.latents, expected[2 * i : 2 * i + 2]) for i, bank in enumerate(banks)],
+        "read": relative(both, expected[4:]),
+        "effect": [relative(both, scene.read(bank, "subject")) for bank in banks],
+    }
+
+
+def unseen(scene):
+    """What a node that replaces all cross-attention leaves: no map, so that everything counts, and somebody is told."""
+    model, told = scene.model.clone(), []
+    for name, blocks in (("input", 9), ("middle", 3), ("output", 9)):
+        for number in range(blocks):
+            for index in range(10):
+                model.set_model_attn2_replace(
+                    lambda q, k, v, options: Reference.attend(q, k, v, options["n_heads"], None)[1], name, number, index
+                )
+    bank, pictures = scene.bank("random"), []
+    for readers in ("subject", "everyone"):
+        patched = with_phase(model, BankReader(bank, SCHEDULE, readers), told=told.append)
+        pictures.append(scene.sample(patched, scene.panel, scene.panel_noise))
+    scene.sample(
+        with_phase(scene.model, BankReader(bank, SCHEDULE, "subject"), told=told.append), scene.panel, scene.panel_noise
+    )
+    return {"told": told, "error": relative(*pictures)}
 
 
 def facts(scene):
@@ -275,4 +321,8 @@ def samplers(scene):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     scene = Scene()
-    print(json.dumps({check.__name__: check(scene) for check in (parity, facts, apart, backends, samplers)}))
+    print(
+        json.dumps(
+            {check.__name__: check(scene) for check in (parity, stacked, unseen, facts, apart, backends, samplers)}
+        )
+    )

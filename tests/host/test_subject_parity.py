@@ -13,6 +13,16 @@ def test_agrees_with_dense_masks_over_queries_and_keys(measured):
     assert max(measured["parity"].values()) < 1e-5, measured["parity"]
 
 
+def test_two_banks_whose_subject_reads_agree_with_one_dense_mask(measured):
+    stacked = measured["stacked"]
+    assert max(*stacked["write"], stacked["read"]) < 1e-5 < 0.005 < min(stacked["effect"]), stacked
+
+
+def test_where_cross_attention_is_replaced_all_reads_and_that_is_told(measured):
+    assert measured["unseen"]["told"] == ["unseen"]
+    assert measured["unseen"]["error"] < 1e-5
+
+
 def test_the_subjects_words_are_found_in_the_prompt(measured):
     assert measured["facts"]["words"] == [[[2, 3]], [[6, 7]], [[2, 3]], [[]], [[]]]
 

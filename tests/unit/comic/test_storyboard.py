@@ -4,8 +4,9 @@ import random
 
 import pytest
 
+from storybooth.comic.flags import MAX_SEED
 from storybooth.comic.stories import NUPJUKI
-from storybooth.comic.storyboard import MAX_SEED, Panel, parse
+from storybooth.comic.storyboard import Panel, parse
 from storybooth.comic.styles import NEGATIVE, STYLES, apply_style
 from storybooth.texts import MAX_CHARACTERS
 
