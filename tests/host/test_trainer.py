@@ -262,7 +262,7 @@ def test_all_options_train_together_and_their_file_loads(comfy):
     options |= {"noise_offset": 0.05, "lr_schedule": "cosine", "warmup_steps": 1, "feed_forward": True}
     options |= {"class_images": ["class", 0], "class_prompt": "a plush", "prior_weight": 0.5}
     options |= {"continue_from": "start.safetensors"}
-    nodes = with_options(comfy, {"lora_name": "options", "batch_size": 2}, **options)
+    nodes = with_options(comfy, {"lora_name": "options", "batch_size": 2, "gradient_checkpointing": True}, **options)
     nodes["class"] = {
         "class_type": "StoryBoothSubjectImages",
         "inputs": {"folder": photos(comfy), "default_caption": ""},

@@ -1,4 +1,7 @@
-"""A server that dies in the middle of training, by kill -9 at random moments, and is started and queued again."""
+"""A server that dies in the middle of training, by kill -9, and is started and queued again.
+
+`STORYBOOTH_KILLS` kills it more often than twice, each time some other number of steps after the latest checkpoint.
+"""
 
 import contextlib
 import os
@@ -44,10 +47,11 @@ def test_a_killed_run_goes_on_and_its_file_is_byte_for_byte_the_same(comfyui_fol
     widgets = {"lora_name": "killed", "steps": STEPS, "checkpoint_every": 3}
     finished = tmp_path / "models" / "loras" / "killed.safetensors"
     server.install_pack(tmp_path)
+    moments = random.Random(1)
     for _ in range(KILLS):
         saved = saved_step(tmp_path)
         with server.serve(comfyui_folder, tmp_path) as running:
-            kill_at = saved + random.randint(1, 6)
+            kill_at = saved + moments.randint(1, 6)
             assert first_step(running.queue(graph(running, **widgets)), kill_at, running.pid) == saved + 1
         assert not finished.exists()
 

@@ -33,7 +33,7 @@ def graph(comfy, source=("mini", 0), **widgets):
         "sigma": 1.6,
         "target_layers": "self_attention",
         "precision": "auto",
-        "gradient_checkpointing": True,
+        "gradient_checkpointing": False,
         "checkpoint_every": 50,
         "seed": 42,
     }
