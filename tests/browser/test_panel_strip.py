@@ -23,7 +23,12 @@ def graph(comfy):
 
 def show(comfy, page, graph, nodes2=False):
     open_canvas(page, comfy.url, nodes2)
+    load(page, graph)
+
+
+def load(page, graph):
     page.evaluate("async (graph) => { await app.loadApiJson(graph, 'story'); }", graph)
+    return page
 
 
 def run(page):
@@ -91,8 +96,8 @@ def test_slots_fill_one_by_one(comfy, page, graph, nodes2):
     expect(pictures.locator("img")).to_have_attribute("alt", "3. <b>third</b>")
 
 
-def test_the_strip_takes_part_in_neither_prompt_nor_widget_values(comfy, page, graph):
-    show(comfy, page, graph)
+def test_the_strip_takes_part_in_neither_prompt_nor_widget_values(canvas, graph):
+    page = load(canvas(), graph)
     run(page)
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output.panels")
     assert prompt["inputs"].keys() == {*graph["panels"]["inputs"], "at_once"}  # which the graph leaves to its default
@@ -101,8 +106,8 @@ def test_the_strip_takes_part_in_neither_prompt_nor_widget_values(comfy, page, g
     assert saved == widgets - 1
 
 
-def test_each_sampler_has_its_own_strip(comfy, page, graph):
-    show(comfy, page, {**graph, "others": graph["panels"]})
+def test_each_sampler_has_its_own_strip(canvas, graph):
+    page = load(canvas(), {**graph, "others": graph["panels"]})
     image = {"filename": "none.png", "subfolder": "", "type": "temp"}
     send(page, node="others", index=None, total=5, caption="", image=None)
     send(page, node="panels", index=None, total=2, caption="", image=None)
@@ -138,8 +143,8 @@ def settled_height(page, frame):
 
 
 @modes
-def test_the_last_blurry_preview_goes_when_the_panels_are_there(comfy, page, graph, nodes2):
-    show(comfy, page, graph, nodes2)
+def test_the_last_blurry_preview_goes_when_the_panels_are_there(canvas, graph, nodes2):
+    page = load(canvas(nodes2), graph)
     page.evaluate("app.canvas.ds.scale = 1; app.canvas.centerOnNode(app.rootGraph.getNodeById('panels'))")
     page.evaluate("""async () => {
         const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 64 });
@@ -191,8 +196,8 @@ def test_a_sampler_inside_a_subgraph_shows_its_panels(comfy, page, graph, nodes2
         ({"total": "two", "panels": [None, 7, {}]}, 0),
     ],
 )
-def test_whatever_a_workflow_from_elsewhere_remembers_loads(comfy, page, graph, remembered, slots):
-    show(comfy, page, graph)
+def test_whatever_a_workflow_from_elsewhere_remembers_loads(canvas, graph, remembered, slots):
+    page = load(canvas(), graph)
     page.evaluate(
         """(remembered) => {
             const workflow = app.rootGraph.serialize();

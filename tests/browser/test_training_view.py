@@ -30,8 +30,13 @@ def graph(comfy):
 
 def show(comfy, page, graph, nodes2=False):
     open_canvas(page, comfy.url, nodes2)
+    load(page, graph)
+
+
+def load(page, graph):
     page.evaluate("async (graph) => { await app.loadApiJson(graph, 'training'); }", graph)
     page.evaluate(f"app.canvas.ds.scale = 1; app.canvas.centerOnNode({NODE})")
+    return page
 
 
 def queue(page):
@@ -107,8 +112,8 @@ def test_a_trainer_inside_a_subgraph_shows_its_curve_and_can_be_stopped(comfy, p
 
 
 @modes
-def test_every_message_is_shown(comfy, page, graph, nodes2):
-    show(comfy, page, graph, nodes2)
+def test_every_message_is_shown(canvas, graph, nodes2):
+    page = load(canvas(nodes2), graph)
     view = page.locator(".storybooth-training")
     expect(view).to_have_text("The loss curve appears here while the LoRA is trained.")
     send(page, note="No checkpoint: <b>full</b>")
@@ -140,12 +145,9 @@ def test_a_lost_server_cannot_be_told_to_stop(comfy, page, graph):
     expect(button).to_be_hidden()
 
 
-def test_messages_of_another_training_are_not_shown(comfy, page, graph):
-    show(
-        comfy,
-        page,
-        {**graph, "other": {**graph["trainer"], "inputs": {**graph["trainer"]["inputs"], "lora_name": "o"}}},
-    )
+def test_messages_of_another_training_are_not_shown(canvas, graph):
+    other = {**graph["trainer"], "inputs": {**graph["trainer"]["inputs"], "lora_name": "o"}}
+    page = load(canvas(), {**graph, "other": other})
     send(page, lora_name="of a workflow in another tab")
     send(page, node="nobody")
     expect(page.locator(TITLE)).to_have_count(2)
@@ -154,8 +156,8 @@ def test_messages_of_another_training_are_not_shown(comfy, page, graph):
     expect(page.locator(TITLE).filter(has_text="Step 2")).to_have_count(1)
 
 
-def test_the_view_takes_part_in_neither_prompt_nor_widget_values(comfy, page, graph):
-    show(comfy, page, graph)
+def test_the_view_takes_part_in_neither_prompt_nor_widget_values(canvas, graph):
+    page = load(canvas(), graph)
     send(page)
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output.trainer")
     assert prompt["inputs"].keys() == graph["trainer"]["inputs"].keys() | {"sample_every"}
@@ -164,9 +166,9 @@ def test_the_view_takes_part_in_neither_prompt_nor_widget_values(comfy, page, gr
     assert saved[-1] == 0, "sample_every is the last"
 
 
-def test_progress_texts_are_written_into_the_view(comfy, page, graph):
+def test_progress_texts_are_written_into_the_view(canvas, graph):
     """ComfyUI would add a widget for them, which makes the node taller."""
-    show(comfy, page, graph)
+    page = load(canvas(), graph)
     before = page.evaluate(f"[{NODE}.widgets.length, {NODE}.size[1]]")
     graph_text = "encoding image 1 of 2"
     page.evaluate(

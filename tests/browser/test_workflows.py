@@ -30,7 +30,8 @@ def read(path):
 
 
 def open_template(page, name):
-    """Choose a workflow in the template browser, and wait until its nodes are on the canvas."""
+    """Choose a workflow in the template browser, on an empty canvas, and wait until its nodes are there."""
+    page.evaluate("app.rootGraph.clear()")
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text(FOLDER, exact=True).last.click()
     page.get_by_text(name, exact=True).first.click()
@@ -53,14 +54,22 @@ def test_no_other_folder_hides_the_workflows():
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 @pytest.mark.parametrize("name", ALL)
-def test_a_template_opens_whole_and_exports_its_api_twin(comfy, page, name, nodes2):
-    open_canvas(page, comfy.url, nodes2)
+def test_a_template_opens_whole_lies_tidy_and_exports_its_api_twin(canvas, name, nodes2):
+    page = canvas(nodes2)
     workflow = open_template(page, name)
     types = page.evaluate("app.rootGraph.nodes.map((node) => node.type)")
     assert sorted(types) == sorted(node["type"] for node in workflow["nodes"])
     assert [t for t in types if not page.evaluate("(t) => t in LiteGraph.registered_node_types", t)] == []
     exported = page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)")
     assert json.loads(exported) == read(f"api/{name}.json")
+
+    page.wait_for_timeout(1000)  # Nodes 2.0 measures its nodes once they are drawn
+    boxes = page.evaluate("app.rootGraph.nodes.map((node) => [`${node.id} ${node.type}`, ...node.getBounding()])")
+    groups = page.evaluate("app.rootGraph.groups.map((group) => [...group.pos, ...group.size])")
+    assert len(groups) == 7
+    assert [(a[0], b[0]) for a, b in combinations(boxes, 2) if overlap(a[1:], b[1:])] == [], "nothing overlaps"
+    apart = [box[0] for box in boxes if sum(inside(box[1:], group) for group in groups) != 1]
+    assert apart == [], "every node lies in a stage"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -69,19 +78,6 @@ def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
     for key, node in twin.items():
         required = comfy.object_info(node["class_type"])[node["class_type"]]["input"].get("required", {})
         assert required.keys() <= node["inputs"].keys(), key
-
-
-@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", ALL)
-def test_nothing_overlaps_and_every_node_lies_in_a_stage(comfy, page, name, nodes2):
-    open_canvas(page, comfy.url, nodes2)
-    open_template(page, name)
-    page.wait_for_timeout(1000)  # Nodes 2.0 measures its nodes once they are drawn
-    boxes = page.evaluate("app.rootGraph.nodes.map((node) => [`${node.id} ${node.type}`, ...node.getBounding()])")
-    groups = page.evaluate("app.rootGraph.groups.map((group) => [...group.pos, ...group.size])")
-    assert len(groups) == 7
-    assert [(a[0], b[0]) for a, b in combinations(boxes, 2) if overlap(a[1:], b[1:])] == []
-    assert [box[0] for box in boxes if sum(inside(box[1:], group) for group in groups) != 1] == []
 
 
 def overlap(a, b):
