@@ -21,7 +21,8 @@ TEST_HELP = """usage: dev.py test [PYTEST ARGUMENT ...]
 
 Checks format and lint, then runs all tests on both releases of ComfyUI. Arguments go to pytest:
   dev.py test tests/unit        only what needs no ComfyUI
-  dev.py test -k 0.30.0 -x      one release, up to the first failure"""
+  dev.py test -k 0.30.0 -x      one release, up to the first failure
+  dev.py test -n0               in one process instead of one a core, four at most"""
 
 
 def demo(photos: Path | None, subject: str | None) -> int:
@@ -50,7 +51,7 @@ def test(pytest_arguments: list[str]) -> int:
     for module, *arguments in (
         ("ruff", "format", "--check", str(ROOT)),
         ("ruff", "check", str(ROOT)),
-        ("pytest", *tests),
+        ("pytest", "-n", str(min(4, os.cpu_count() or 1)), "--no-loadscope-reorder", *tests),
     ):
         code = subprocess.call([str(environment.PYTHON), "-m", module, *arguments], env=PATIENT | os.environ)
         if code != 0:

@@ -6,11 +6,13 @@ tests are imported in the same way: `from storybooth.tests.host import graphs`.
 
 import importlib.util
 import os
+import re
 import runpy
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,30 @@ def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     shutil.copy(ROOT / "tests" / "host" / "odd_inputs.py", base / "custom_nodes")
     with server.serve(HOSTS / f"comfyui-{request.param}", base) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One release after the other: a worker of `dev.py test` starts each server once. What needs none comes last."""
+    order = [*host.RELEASES, ""]
+    items.sort(key=lambda item: order.index(_release(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a worker one file's tests on one release at a time: they share trainings, pages and processes."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OfOneFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return f"{_release(nodeid)} {nodeid.partition('::')[0]}"
+
+    return OfOneFile(config, log)
+
+
+def _release(nodeid: str) -> str:
+    """The release that a test runs on, by its name; an empty text for none."""
+    named = re.search(rf"[\[-]({'|'.join(map(re.escape, host.RELEASES))})[-\]]", nodeid)
+    return named[1] if named else ""
 
 
 @pytest.hookimpl(wrapper=True)
