@@ -17,7 +17,7 @@ from ..canvas import found_by
 from ..checks import require_kind
 from ..graph import chain_of
 from ..sockets import CastSocket, Character, Conditioning, EncodedStoryboard, StoryboardSocket
-from ..words import with_words
+from ..words import require_fitting_embeddings, with_words
 
 
 class Storyboard(io.ComfyNode):
@@ -144,7 +144,9 @@ def _encode(clip: Any, text: str, source: str) -> Conditioning:
     """The conditioning of `text`. ValueError, naming `source`, where CLIP cannot read it."""
     comfy.model_management.throw_exception_if_processing_interrupted()
     try:
-        conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+        tokens = clip.tokenize(text)
+        require_fitting_embeddings(source, clip, tokens)
+        conditioning = clip.encode_from_tokens_scheduled(tokens)
     except RecursionError:
         raise ValueError(f"{source}: its parentheses are nested too deeply. Write weights as (word:1.2).") from None
     if not all(states.isfinite().all() for states, _ in conditioning):
