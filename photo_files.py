@@ -6,10 +6,11 @@ Load Subject Images, the command line, the demo and queue_story.py all read a fo
 import json
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 METADATA = "metadata.jsonl"
 PHOTOS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
@@ -118,17 +119,26 @@ def captions_of(found: PhotoFolder) -> tuple[list[str], dict[str, str]]:
     Raises FileNotFoundError for a file that metadata.jsonl names in vain, ValueError for a bad line in it or a text
     file that is not UTF-8.
     """
-    of_table = _read_metadata(found.metadata, {photo.name for photo in found.photos}) if found.metadata else {}
+    rows = metadata_rows(found.metadata, {photo.name for photo in found.photos}) if found.metadata else ()
+    of_table = {name: row["text"].strip() for _, name, row in rows}
     captions, used, unused = [], set(), set()
     for photo in found.photos:
         caption, *others = (of_table.get(photo.name, ""), *found.texts.get(photo.name, ()))
         while not caption and others:
             text = others.pop(0)
-            caption = _read_text(text).strip()
+            caption = read_text(text).strip()
             used.add(text.name)
         unused.update(text.name for text in others)
         captions.append(caption)
     return captions, dict.fromkeys(sorted(unused - used), "its photo has another caption")
+
+
+def read_text(path: Path) -> str:
+    """What a text file of the folder holds. ValueError where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8 text ({error}). Save it as UTF-8.") from error
 
 
 def key(name: str) -> str:
@@ -163,23 +173,19 @@ def _some(names: Iterable[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+def metadata_rows(path: Path, images: Collection[str]) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The lines of metadata.jsonl that say something: each line's index, the name that its image has on disk, the row.
 
-
-def _read_metadata(path: Path, images: Collection[str]) -> dict[str, str]:
-    """The captions in metadata.jsonl, by the names that the `images` have on disk."""
+    Raises what `captions_of` says of metadata.jsonl.
+    """
     alike: dict[str, list[str]] = {}
     for image in images:
         alike.setdefault(key(image), []).append(image)
-    captions: dict[str, str] = {}
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
+    seen: set[str] = set()
+    for index, line in enumerate(read_text(path).split("\n")):
         if not line.strip():
             continue
-        where = f"{METADATA}, line {number}"
+        where = f"{METADATA}, line {index + 1}"
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -191,12 +197,12 @@ def _read_metadata(path: Path, images: Collection[str]) -> dict[str, str]:
         name = row["file_name"]
         if name not in images and len(alike.get(key(name), ())) == 1:
             (name,) = alike[key(name)]
-        if name in captions:
+        if name in seen:
             raise ValueError(f"{where}: {name!r} already has a caption further up. Keep one of the two lines.")
         if name not in images:
             raise FileNotFoundError(
                 f"{where}: there is no image {name[:100]!r} beside {METADATA}. Correct or remove the line; images are "
                 f"{', '.join(sorted(suffixes()))}."
             )
-        captions[name] = row["text"].strip()
-    return captions
+        seen.add(name)
+        yield index, name, row

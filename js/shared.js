@@ -20,12 +20,14 @@ export function nodeOf(id) {
   return node;
 }
 
-/** Put an element on a node, in neither the API prompt nor the saved workflow. `minHeight` and `margin` in pixels. */
-export function addElement(node, name, type, element, minHeight, margin) {
+/** Put an element on a node, in neither the API prompt nor the saved workflow. Heights and `margin` in pixels; it
+ * takes its share of whatever more the node has, on the classic canvas up to `maxHeight`. */
+export function addElement(node, name, type, element, minHeight, margin, maxHeight) {
   element.style.minHeight = `${minHeight}px`; // the classic canvas asks getMinHeight, Nodes 2.0 the browser
   const getMinHeight = () => minHeight + 2 * margin;
+  const getMaxHeight = maxHeight && (() => maxHeight + 2 * margin);
   // The properties panel would take the element away from the node, and list an empty row.
-  const options = { serialize: false, hideInPanel: true, margin, getMinHeight }; // serialize: of the API prompt
+  const options = { serialize: false, hideInPanel: true, margin, getMinHeight, getMaxHeight }; // serialize: of the API prompt
   const widget = node.addDOMWidget(name, type, element, options);
   widget.serialize = false; // saved workflow
 }
@@ -50,6 +52,13 @@ export function onConfigured(node, render) {
   };
 }
 
+/** A widget of a node, unless its value comes through a wire. */
+export function freeWidget(node, name) {
+  const slot = node.findInputSlot(name);
+  if (slot >= 0 && node.isInputConnected(slot)) return undefined;
+  return node.widgets.find((widget) => widget.name === name);
+}
+
 /** Make a change of a node part of the workflow, as any change on the canvas is. */
 export function change(apply) {
   app.canvas.emitBeforeChange();
@@ -64,6 +73,15 @@ export function viewUrl({ filename, subfolder, type }) {
 
 export function element(tag, className = "", textContent = "") {
   return Object.assign(document.createElement(tag), { className, textContent });
+}
+
+/** A button that says what it does when it is pointed at. */
+export function button(text, title, act) {
+  const made = element("button", "", text);
+  Object.assign(made, { type: "button", title });
+  if (text.length < 3) made.setAttribute("aria-label", title);
+  made.addEventListener("click", act);
+  return made;
 }
 
 /** A thumbnail that opens the whole picture; a quiet note where the file is gone, as after a restart of the server. */

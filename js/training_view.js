@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, change, element, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
+import { addElement, change, element, freeWidget, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
 
 const NODE = "StoryBoothLoraTrainer";
 const PROPERTY = "storybooth_training"; // of the node: the server's last message; what a saved workflow remembers
@@ -66,15 +66,8 @@ class TrainingView {
 
   /** Whether a message is for this node, and not for one of the same id in another workflow that is open now. */
   concerns({ prompt_id, lora_name }) {
-    const name = this.widget("lora_name");
+    const name = freeWidget(this.node, "lora_name");
     return !name || name.value === lora_name || this.state?.prompt_id === prompt_id;
-  }
-
-  /** A widget of the node, unless its value comes through a wire. */
-  widget(name) {
-    const slot = this.node.findInputSlot(name);
-    if (slot >= 0 && this.node.isInputConnected(slot)) return undefined;
-    return this.node.widgets.find((widget) => widget.name === name);
   }
 
   show({ running, ...state }) {
@@ -90,7 +83,7 @@ class TrainingView {
   /** The end of a run. After Stop and keep, the node asks for as many steps as were done: nothing is trained again. */
   finish(state) {
     if (!this.concerns(state)) return;
-    const steps = this.widget("steps");
+    const steps = freeWidget(this.node, "steps");
     change(() => {
       this.show({ ...state, running: false });
       if (steps?.value === state.steps) steps.value = state.curve.step;

@@ -14,10 +14,16 @@ def source_of(hidden: io.Hidden, socket: str, node_type: str) -> Mapping[str, An
     `hidden` holds the prompt and the running node's unique_id. Inputs are widget values and wires. None, too, where
     the graph is not known, as in a node that another node made while it ran.
     """
+    node = id_of_source(hidden, socket, node_type)
+    return None if node is None else hidden.prompt[node]["inputs"]
+
+
+def id_of_source(hidden: io.Hidden, socket: str, node_type: str) -> str | None:
+    """The id of the node that `source_of` finds; None where it finds none."""
     prompt = hidden.prompt if isinstance(hidden.prompt, Mapping) else {}
     wire = prompt.get(hidden.unique_id, {}).get("inputs", {}).get(socket)
     source = prompt.get(wire[0], {}) if isinstance(wire, WIRES) and wire else {}
-    return source["inputs"] if source.get("class_type") == node_type else None
+    return wire[0] if source.get("class_type") == node_type else None
 
 
 def chain_of(hidden: io.Hidden, socket: str, node_type: str, names: tuple[str, ...]) -> list[dict[str, Any]] | None:

@@ -3,8 +3,9 @@
 What goes in:
 
 - `settings`: all that a run can be told, and its defaults; `timesteps`: how often each noise level is trained.
-- `photo_folder`: a folder of photos and captions; `colours`: whatever they are in, as sRGB; `images`: photos
-  opened, resized and cropped; `masks`: where the subject is on them; `examples`: the same, encoded.
+- `photo_folder`: a folder of photos and captions; `photo_captions`: other captions for them; `colours`: whatever they
+  are in, as sRGB; `images`: photos opened, resized and cropped; `masks`: where the subject is on them; `examples`: the
+  same, encoded.
 
 The run:
 

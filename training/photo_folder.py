@@ -39,6 +39,20 @@ def image_folders(root: Path) -> list[str]:
     return sorted(folder.relative_to(root).as_posix() for folder in folders if folder != root)
 
 
+def folder_within(root: Path, name: str) -> Path | None:
+    """The folder below `root` that `image_folders` calls `name`, found without looking through all of them; None where
+    there is none, or where the name leads out of `root` or through a link. It may hold no images."""
+    parts = name.split("/")
+    if any(part in ("", "..", ".") or "\\" in part or ":" in part or is_passed_over(part) for part in parts):
+        return None
+    path = root
+    for part in parts:
+        path = path / part
+        if path.is_symlink() or not path.is_dir():
+            return None
+    return path
+
+
 def read_subject(
     folder: Path, default_caption: str, watch: Callable[[Sequence[Path]], Iterable[Path]] = iter
 ) -> Subject:

@@ -5,7 +5,7 @@ from typing import Any
 from ...comic.cast import Role
 from .graphs import Node, Stage, Story
 
-_TOP, _BOTTOM = 250, 1180
+_TOP, _BOTTOM = 250, 1580
 _TALL = 900
 
 SCRIPT = """\
@@ -50,7 +50,7 @@ def cast_story(
     nodes = dict(sources)
     for place, role in enumerate(ROLES):
         photos, trainer, character = (str(first + place) for first in (3, 5, 7))
-        nodes[photos] = Node("StoryBoothSubjectImages", (20, 600 + 230 * place), (320, 180), {"folder": folders[place]})
+        nodes[photos] = Node("StoryBoothSubjectImages", (20, 600 + 500 * place), (320, 450), {"folder": folders[place]})
         nodes[trainer] = Node(
             "StoryBoothLoraTrainer",
             (410 + 380 * place, _TOP),

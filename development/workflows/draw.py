@@ -69,7 +69,7 @@ def _story(
     }
     nodes = {
         **sources,
-        "3": Node("StoryBoothSubjectImages", (20, 600), (320, 180), {"folder": settings["folder"]}),
+        "3": Node("StoryBoothSubjectImages", (20, 600), (320, 550), {"folder": settings["folder"]}),
         "4": Node(
             "StoryBoothLoraTrainer",
             (410, _TOP),
@@ -135,7 +135,7 @@ STORIES = (
         sentences=_SENTENCES
         | {
             "character": "A tiny model that comes with StoryBooth and draws **a small, simple world**, and photos of "
-            "one toy. To use photos of your own, put their folder into ComfyUI's **input** folder.",
+            "one toy. To use photos of your own, drop them on **Load Subject Images**.",
         },
         folder="storybooth samples/blue_plush",
         size=192,
@@ -162,13 +162,13 @@ STORIES = (
         vae=["2", 0],
         sentences=_SENTENCES
         | {
-            "character": "SDXL, a VAE that works in half precision, and five to ten photos of one character in a "
-            "folder of ComfyUI's **input** folder.",
+            "character": "SDXL, a VAE that works in half precision, and five to ten photos of one character: drop "
+            "yours on **Load Subject Images**, which begins with samples.",
             "consistency": "From here on, the model looks at the bank while it draws: the later the step, the more "
             "often. (The first Nupjuki story also used FreeU; ComfyUI's FreeU node works on other blocks, so it is "
             "left out.)",
         },
-        folder="nupjuki",
+        folder="storybooth samples/blue_plush",
         size=1024,
         steps=50,
         start_step=5,

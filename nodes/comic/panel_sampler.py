@@ -176,7 +176,7 @@ class PanelSampler(io.ComfyNode):
             require_drawn_by(model, storyboard, bank)
             tell_of_negative(storyboard, bank, cls.hidden.unique_id)
 
-        strip = PanelStrip(cls.hidden.unique_id, len(shown))
+        strip = PanelStrip(cls.hidden, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
         settings = Settings(width, height, steps, cfg, sampler_name, scheduler)
         ways = Ways(model, storyboard.cast)
@@ -195,11 +195,12 @@ class PanelSampler(io.ComfyNode):
         ]
         latents, images = [], []
         with RESIDENTS.story(is_dynamic(model)):
-            for panel, latent in zip(panels, sampling.latents(lines), strict=True):
+            for panel, line, latent in zip(panels, lines, sampling.latents(lines), strict=True):
                 image = decoding.image(latent)
                 latents.append(latent)
                 images.append(image)
-                strip.show(panel, image)
+                # The identity images of a bank share one batch, whose noise no seed of a line gives.
+                strip.show(panel, image, line.seed if line.latent is None else panel.seed)
                 progress.update_absolute(len(images) * steps)
         ui = {"storybooth_panels": strip.panels}
         return io.NodeOutput(in_batches(images), [{"samples": samples} for samples in in_batches(latents)], ui=ui)

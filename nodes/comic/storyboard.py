@@ -14,7 +14,7 @@ from ...comic.storyboard import Panel, parse
 from ...comic.styles import NEGATIVE, STYLES
 from ...texts import check_text
 from ..canvas import found_by
-from ..checks import require_kind
+from ..checks import require_cast, require_kind
 from ..graph import chain_of
 from ..sockets import CastSocket, Character, Conditioning, EncodedStoryboard, StoryboardSocket
 from ..words import with_words
@@ -99,9 +99,9 @@ class Storyboard(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, clip: Any, script: str, subject: str, style: str, negative: str, cast: tuple[Character, ...] = ()
+        cls, clip: Any, script: str, subject: str, style: str, negative: str, cast: tuple[Character, ...] | None = None
     ) -> io.NodeOutput:
-        require_kind("cast", cast, tuple, "Character")
+        cast = require_cast(cast)
         panels = parse(script, subject, style, [character.role for character in cast])
         try:
             check_text(negative)

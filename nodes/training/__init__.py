@@ -1,7 +1,8 @@
 """Training a LoRA: the nodes from photos to a trained MODEL.
 
 - `trainer`: Log-Normal DreamBooth LoRA Trainer; `options`: LoRA Training Options.
-- `photos`: Load Subject Images; `timestep_plot`: Timestep Plot; `save_lora`: Save LoRA.
+- `photos`: Load Subject Images; `photo_places`: where they lie; `photo_routes`: how the canvas sees them.
+- `timestep_plot`: Timestep Plot; `save_lora`: Save LoRA.
 - `tlora_loader`: T-LoRA Loader.
 - `inputs`: what comes through the trainer's sockets, as `storybooth.training` takes it; `weights`: the MODEL's own.
 - `learning`: from photos to a LoRA's file, without a trace in memory.

@@ -1,40 +1,16 @@
 """Load Subject Images: a folder of photos, their captions and subject masks."""
 
 import logging
-from pathlib import Path
-from textwrap import shorten
 
-import folder_paths
 import torch
 from comfy_api.latest import io
 
 from ...files import file_state
 from ...pixels import to_tensor
-from ...training.photo_folder import image_folders, read_subject
+from ...training.photo_folder import read_subject
 from ..canvas import found_by, show_text, until_cancelled
-
-_SAMPLES = Path(__file__).parents[2] / "assets" / "samples"
-
-
-def _folders() -> dict[str, Path]:
-    """Every folder that can be chosen, by name: the user's below ComfyUI's input, then the samples of the pack.
-
-    A workflow cannot bring files into ComfyUI's input folder, so the samples are read from where they lie.
-    """
-    users = Path(folder_paths.get_input_directory())
-    samples = {f"storybooth samples/{name}": _SAMPLES / name for name in image_folders(_SAMPLES)}
-    return samples | {name: users / name for name in image_folders(users)}
-
-
-def _path_of(folder: str) -> Path:
-    """Where the folder of this name lies. ValueError for one that cannot be chosen."""
-    folders = _folders()
-    if folder not in list(folders):  # which may be no text at all
-        raise ValueError(
-            f"folder: got {str(folder)[:100]!r}, which is no folder with images below ComfyUI's input folder. Put your "
-            f"photos there and press R. Folders with images: {shorten(', '.join(folders), 1000)}."
-        )
-    return folders[folder]
+from . import photo_routes  # noqa: F401 (through which the canvas shows them)
+from .photo_places import folders, path_of
 
 
 class SubjectImages(io.ComfyNode):
@@ -51,11 +27,11 @@ class SubjectImages(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=list(_folders()),
+                    options=list(folders()),
                     display_name="folder",
-                    tooltip="The folder with the photos of your character. Put it into ComfyUI's input folder, then "
-                    "press R to see it here. Five to ten photos from different sides work well. Sample photos "
-                    "come with StoryBooth.",
+                    tooltip="The folder with the photos of your character. Drop photos on the node to make one, or put "
+                    "one into ComfyUI's input folder and press R. Five to ten photos from different sides work well. "
+                    "Sample photos come with StoryBooth.",
                 ),
                 io.String.Input(
                     "default_caption",
@@ -93,20 +69,20 @@ class SubjectImages(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder: str, default_caption: str) -> list[tuple[str, tuple[int, ...]]]:
         """Tell ComfyUI to read the folder again when a file in it was added, removed or changed."""
-        files = sorted(path for path in _path_of(folder).iterdir() if path.is_file())
+        files = sorted(path for path in path_of(folder).iterdir() if path.is_file())
         return [(file.name, file_state(file)) for file in files]
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool | str:
         """Answer for a folder that is not there, before anything runs: ComfyUI would not say what to do."""
         try:
-            return folder is None or bool(_path_of(folder))  # None: it comes from another node
+            return folder is None or bool(path_of(folder))  # None: it comes from another node
         except ValueError as error:
             return str(error)
 
     @classmethod
     def execute(cls, folder: str, default_caption: str) -> io.NodeOutput:
-        path = _path_of(folder)
+        path = path_of(folder)
         try:
             subject = read_subject(path, default_caption.strip(), until_cancelled)
         except (ValueError, FileNotFoundError) as error:

@@ -13,6 +13,7 @@ NODES = {
     "StoryBoothTrainingOptions": "LoRA Training Options",
     "StoryBoothTLoraLoader": "T-LoRA Loader",
     "StoryBoothTimestepPlot": "Timestep Plot",
+    "StoryBoothCharacter": "Character",
     "StoryBoothStoryboard": "Storyboard",
     "StoryBoothIdentityBankWriter": "Identity Bank Writer",
     "StoryBoothConsistentAttention": "Consistent Self-Attention Patch",

@@ -2,6 +2,9 @@
 
 import io
 import json
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 from PIL import Image
@@ -115,3 +118,49 @@ def test_bad_files_are_named(comfy, folder):
     assert "line 1: there is no image 'gone.png'" in failure(comfy, folder.name)
     (folder / "metadata.jsonl").unlink()
     assert len(load(comfy, folder.name)[0]) == 1
+
+
+def asked(comfy, path, body=None, **query):
+    """The status and what the server answers the canvas."""
+    address = f"{comfy.url}/storybooth/{path}?{urllib.parse.urlencode(query)}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_the_canvas_sees_photos_and_keeps_captions_in_folders_of_the_user_alone(comfy, folder):
+    (comfy.base / "output").mkdir(exist_ok=True)
+    Image.new("RGB", (64, 64)).save(comfy.base / "output" / "secret.png")
+    Image.new("RGB", (900, 600), "red").save(folder / "a.tif")
+    status, answer = asked(comfy, "caption", {"folder": folder.name, "name": "a.tif", "caption": "눕죽이"})
+    assert (status, json.loads(answer)) == (200, {"caption": "눕죽이"})
+    assert load(comfy, folder.name)[1] == ["눕죽이"]
+    found = json.loads(asked(comfy, "photos", folder=folder.name)[1])
+    assert [(photo["name"], photo["caption"]) for photo in found["photos"]] == [("a.tif", "눕죽이")]
+    picture = Image.open(io.BytesIO(asked(comfy, "photo", folder=folder.name, name="a.tif")[1]))
+    assert (picture.format, picture.size) == ("JPEG", (320, 213))
+
+    samples = "storybooth samples/blue_plush"
+    found = json.loads(asked(comfy, "photos", folder=samples)[1])
+    (sample, *_) = found["photos"]
+    assert (found["own"], bool(sample["caption"])) == (False, True)
+    assert asked(comfy, "photo", folder=samples, name=sample["name"])[0] == 200
+    before = sorted(comfy.base.rglob("*.txt"))
+    bodies = [
+        {"folder": samples, "name": sample["name"], "caption": "x"},
+        {"folder": "../output", "name": "secret.png", "caption": "x"},
+        {"folder": folder.name, "name": "../../output/secret.png", "caption": "x"},
+        {"folder": folder.name, "name": "a.tif", "caption": 7},
+        ["folder"],
+    ]
+    for body in bodies:
+        status, answer = asked(comfy, "caption", body)
+        assert (status, bool(json.loads(answer)["error"])) == (400, True), body
+    for query in ({"folder": "../output"}, {"folder": ""}, {"folder": str(comfy.base / "output")}):
+        assert asked(comfy, "photos", **query)[0] == 400
+        assert asked(comfy, "photo", **query, name="secret.png")[0] == 400
+    assert sorted(comfy.base.rglob("*.txt")) == before

@@ -1,0 +1,239 @@
+/* The open card of the board: one panel large, with a field for each part of its line. */
+
+import { button, element } from "./shared.js";
+import * as lines from "./script_lines.js";
+import { face, faceKey } from "./story_pictures.js";
+
+const FLAGS = {
+  id: ["identity", "[id]: the other panels take the character from this picture"],
+  hidden: ["hidden", "[hidden]: not shown on the page"],
+  plain: ["plain", "[plain]: drawn without the identity bank"],
+  nc: ["no character", "[NC]: the subject is left out of this picture"],
+};
+const SPEECHES = { "Speech": ["says", "Hello!"], "Thought": ["thinks", "Hm."], "Sound": ["says", "CRASH"] };
+const SOUND = "sound"; // who speaks in a noise
+
+export class OpenCard {
+  constructor(board) {
+    this.board = board;
+    this.box = element("section", "storybooth-open-card");
+    this.box.setAttribute("aria-label", "The open panel");
+    this.title = element("h3");
+    this.figure = element("figure");
+    this.note = element("p", "storybooth-note");
+    const head = element("header");
+    head.append(
+      this.title,
+      button("◀", "Move it forward in the story (Alt + left arrow)", () => board.step(-1)),
+      button("▶", "Move it back in the story (Alt + right arrow)", () => board.step(1)),
+      button("Duplicate", "The same panel once more", () => board.duplicate()),
+      button("Delete", "Take the panel out of the story (Delete)", () => board.remove()),
+    );
+    this.prompt = this.field("textarea", "Picture", "What the panel shows; {subject} stands for the character", "prompt");
+    this.characters = element("div", "storybooth-buttons");
+    this.speech = element("div", "storybooth-speeches");
+    const speeches = element("div", "storybooth-buttons");
+    for (const [name, [how, words]] of Object.entries(SPEECHES)) {
+      speeches.append(button(`+ ${name}`, `Letter a ${name.toLowerCase()} into the panel`, () => this.say(name, how, words)));
+    }
+    this.prompt.rows = 3;
+    this.caption = this.field("textarea", "Caption", "Told beside the picture", "caption");
+    this.caption.rows = 1;
+    this.flags = element("div", "storybooth-buttons");
+    this.toggles = Object.entries(FLAGS).map(([name, [label, title]]) => {
+      const toggle = button(label, title, () => board.write(lines.setFlag(this.text, name, !lines.flagOf(this.parts, name))));
+      toggle.dataset.flag = name;
+      return toggle;
+    });
+    this.seed = this.field("input", "Seed", "Empty: that of the sampler", "seed");
+    this.seed.inputMode = "numeric";
+    this.lock = button("", "", () => board.lock());
+    const seeds = element("div", "storybooth-buttons");
+    this.again = button("Draw again", "", () => board.drawAgain());
+    seeds.append(this.seed.parentNode, this.again, this.lock);
+    const said = group("Speech", this.speech, speeches);
+    this.line = this.field("textarea", "As it stands in the script", "", "line");
+    this.box.append(head, this.figure, this.note, this.prompt.parentNode, group("Characters", this.characters), said);
+    this.box.append(this.caption.parentNode, group("How it is drawn", this.flags), seeds, this.line.parentNode);
+  }
+
+  /** A labelled field that writes `part` of the line with every key. */
+  field(tag, label, placeholder, part) {
+    const made = Object.assign(element(tag), { placeholder, spellcheck: part !== "seed" });
+    made.dataset.part = part;
+    const around = element("label");
+    around.append(element("span", "storybooth-label", label), made);
+    this.listen(made, () => this.typed(part, made.value));
+    return made;
+  }
+
+  listen(field, typed) {
+    field.addEventListener("input", typed);
+    field.addEventListener("change", () => this.board.write(this.text)); // a step of undo: all that was typed
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) event.preventDefault(); // a line is one panel
+    });
+  }
+
+  typed(part, value) {
+    const seed = value.trim();
+    if (part === "seed" && !/^[0-9]{0,20}$/.test(seed)) return this.seed.setAttribute("aria-invalid", "true");
+    const text = {
+      line: () => lines.splitLines(value).texts.join(" "),
+      prompt: () => lines.setPrompt(this.text, value),
+      caption: () => lines.setCaption(this.text, value),
+      seed: () => lines.setFlag(this.text, "seed", seed !== "", seed),
+    }[part]();
+    if (part === "seed" || part === "line") this.board.write(text, false);
+    else this.change(text, value, (parts) => parts[part]?.text ?? "", 0);
+  }
+
+  /** Write a line that was typed. Where it does not read as it was typed, a part of the grammar is in it, such as " # ":
+   * all fields then show what it has become, and typing goes on where that leads: in the caption, or in speech `next`. */
+  change(text, typed, readBack, next) {
+    const before = this.parts;
+    this.board.write(text, false);
+    if (same(typed, readBack(this.parts))) return;
+    this.show(this.panel, true);
+    const spoken = this.parts.speech.length > before.speech.length && this.speech.children[next].querySelector("textarea");
+    if (spoken) spoken.focus();
+    else if (/\s[#＃]/.test(typed)) this.caption.focus();
+    const { activeElement } = document;
+    activeElement.setSelectionRange?.(activeElement.value.length, activeElement.value.length);
+  }
+
+  say(name, how, words) {
+    const last = this.parts.speech.findLast(({ speaker }) => speaker.toLowerCase() !== SOUND)?.speaker;
+    const [shown] = lines.charactersIn(this.parts.prompt.text).filter((each) => each !== "subject" && lines.isName(each));
+    const speaker = name === "Sound" ? SOUND : (last ?? shown ?? "me");
+    this.board.write(lines.addSpeech(this.text, speaker, how, words));
+    const field = this.speech.lastChild.querySelector("textarea");
+    field.focus();
+    field.select();
+  }
+
+  focus() {
+    this.prompt.focus();
+    this.prompt.setSelectionRange(this.prompt.value.length, this.prompt.value.length);
+  }
+
+  /** Show a panel. A field that is being typed in keeps what stands in it, blanks at its end too, unless `force`. */
+  show(panel, force = false) {
+    this.box.hidden = !panel;
+    if (!panel) return;
+    const { parts, text, picture, stale, waiting, refused } = panel;
+    Object.assign(this, { panel, parts, text });
+    this.title.textContent = panel.number ? `Panel ${panel.number}` : "Hidden";
+    if (this.figure.dataset.key !== faceKey(panel)) this.figure.replaceChildren(face(panel, "storybooth-face"));
+    this.figure.dataset.key = faceKey(panel);
+    this.figure.classList.toggle("storybooth-stale", Boolean(stale));
+    this.figure.classList.toggle("storybooth-waiting", waiting);
+    this.note.textContent = refused || (stale && !waiting ? "The line has changed since. Run draws it again." : "");
+    this.note.classList.toggle("storybooth-refused", Boolean(refused));
+    const set = (field, value) => {
+      if (force || field !== document.activeElement || !same(field.value, value)) if (field.value !== value) field.value = value;
+    };
+    const seed = lines.flagOf(parts, "seed");
+    set(this.prompt, parts.prompt.text);
+    set(this.caption, parts.caption?.text ?? "");
+    set(this.seed, seed?.value ?? "");
+    set(this.line, text);
+    this.seed.removeAttribute("aria-invalid");
+    this.showSpeech(parts.speech, set);
+    this.showCharacters(this.board.story.characters());
+    for (const toggle of this.toggles) {
+      toggle.setAttribute("aria-pressed", Boolean(lines.flagOf(parts, toggle.dataset.flag)));
+    }
+    const others = parts.flags.filter(({ name }) => !(name in FLAGS) && name !== "seed");
+    this.flags.replaceChildren(...this.toggles, ...others.map((flag) => element("i", "", flag.text)));
+    this.again.title = panel.identity
+      ? "With another seed. Others take the character from this picture: where a bank is written, they change with it"
+      : "With another seed; all other panels stay";
+    this.lock.textContent = seed ? "Unlock" : "Lock";
+    this.lock.title = seed ? "Take the panel's own seed out" : lockable(picture);
+    this.lock.disabled = !seed && !picture?.seed;
+    this.lock.setAttribute("aria-pressed", Boolean(seed));
+  }
+
+  showCharacters(names) {
+    const key = JSON.stringify(names);
+    if (this.characters.dataset.key !== key) this.characters.replaceChildren(...names.map((name) => this.character(name)));
+    this.characters.dataset.key = key;
+    const shown = lines.charactersIn(this.parts.prompt.text);
+    names.forEach((name, index) => {
+      const isShown = shown.some((other) => lines.isOne(name, other));
+      this.characters.children[index].setAttribute("aria-pressed", isShown);
+    });
+  }
+
+  /** A toggle that puts a character into the picture, or takes it out. */
+  character(name) {
+    const toggle = button(name, `{${name}} in the picture`, () => {
+      const wanted = toggle.getAttribute("aria-pressed") !== "true";
+      this.board.write(lines.setCharacter(this.text, name, wanted));
+    });
+    return toggle;
+  }
+
+  showSpeech(speech, set) {
+    while (this.speech.children.length > speech.length) this.speech.lastChild.remove();
+    speech.forEach(({ speaker, how, where, words }, index) => {
+      const row = this.speech.children[index] ?? this.speech.appendChild(this.speechRow(index));
+      const [who, manner, place, , said] = row.children;
+      set(who, speaker);
+      who.removeAttribute("aria-invalid");
+      manner.value = how;
+      manner.disabled = speaker.toLowerCase() === SOUND;
+      place.value = where;
+      set(said, words.text);
+    });
+  }
+
+  speechRow(index) {
+    const row = element("div", "storybooth-speech");
+    const who = Object.assign(element("input"), { ariaLabel: "Who speaks", maxLength: 40, spellcheck: false });
+    const how = choice("How", lines.HOW);
+    const where = choice("Where", lines.WHERE);
+    const words = Object.assign(element("textarea"), { ariaLabel: "Words", rows: 1 });
+    const told = () => ({ speaker: who.value.trim(), how: how.value, where: where.value });
+    this.listen(who, () => {
+      if (!lines.isName(who.value.trim())) return who.setAttribute("aria-invalid", "true");
+      this.change(lines.setSpeaker(this.text, index, told()), who.value, ({ speech }) => speech[index]?.speaker ?? "", index);
+    });
+    for (const each of [how, where]) {
+      each.addEventListener("change", () => {
+        const { speaker } = this.parts.speech[index];
+        this.board.write(lines.setSpeaker(this.text, index, { ...told(), speaker }));
+      });
+    }
+    this.listen(words, () => {
+      const readBack = ({ speech }) => speech[index]?.words.text ?? "";
+      this.change(lines.setWords(this.text, index, words.value), words.value, readBack, index + 1);
+    });
+    const gone = button("✕", "Take this out", () => this.board.write(lines.removeSpeech(this.text, index)));
+    row.append(who, how, where, gone, words);
+    return row;
+  }
+}
+
+/** What belongs together, under a label. */
+function group(label, ...parts) {
+  const around = element("div", "storybooth-group");
+  around.setAttribute("role", "group");
+  around.setAttribute("aria-label", label);
+  around.append(element("span", "storybooth-label", label), ...parts);
+  return around;
+}
+
+function choice(label, values) {
+  const made = Object.assign(element("select"), { ariaLabel: label, title: label });
+  made.append(...values.map((value) => Object.assign(element("option", "", value), { value })));
+  return made;
+}
+
+function lockable(picture) {
+  if (picture?.seed) return "Write the seed of this picture into its line, so that it stays";
+  return picture ? "An identity image without a seed of its own: the bank holds it" : "There is no picture yet";
+}
+
+const same = (one, other) => one.split(/\s+/).join(" ").trim() === other.split(/\s+/).join(" ").trim();

@@ -1,0 +1,249 @@
+/* The photos of a folder on Load Subject Images, with their captions, which are written beside them; more are dropped on the
+ * node or chosen in a dialog. Nothing of this is in the workflow: it is all in the folder. */
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { addElement, button, change, element, freeWidget, loadStyle, onConfigured } from "./shared.js";
+
+const NODE = "StoryBoothSubjectImages";
+const MIN_HEIGHT = 150; // pixels; the list takes whatever more the node has, and scrolls
+const MARGIN = 8; // pixels around it
+const PATIENCE = 400; // milliseconds without a key until a caption is kept
+const NEW = "my character"; // folder of photos that are added while a sample is shown
+const TAKEN = ".png,.jpg,.jpeg,.jpe,.jfif,.webp,.bmp,.gif,.tif,.tiff,.avif,.heic,.heif,.hif"; // photo_files.py
+
+const views = new WeakMap();
+
+class SubjectPhotos {
+  constructor(node) {
+    this.node = node;
+    this.own = false; // whether the folder is the user's, and not a sample of the pack
+    this.asked = 0; // of the last look at a folder: answers to earlier ones come too late
+    this.list = element("div", "storybooth-photos-list");
+    this.status = element("output");
+    this.files = Object.assign(element("input"), { type: "file", accept: TAKEN, multiple: true, hidden: true });
+    this.files.addEventListener("change", () => {
+      this.add([...this.files.files]);
+      this.files.value = ""; // so that the same photo can be chosen again
+    });
+    this.target = Object.assign(element("input"), { spellcheck: false, ariaLabel: "Folder that photos are added to" });
+    this.target.title = "The folder of ComfyUI's input folder that photos are added to; one that is not there is made";
+    const head = element("header");
+    const choose = button("Add photos…", "Choose photos, or drop them on this node", () => this.files.click());
+    head.append(choose, "to", this.target, this.files);
+    const box = element("div", "storybooth-photos");
+    box.append(head, this.list, this.status);
+    const frame = element("div", "storybooth-photos-frame");
+    frame.append(box);
+    addElement(node, "storybooth_photos", "STORYBOOTH_PHOTOS", frame, MIN_HEIGHT, MARGIN);
+    this.takeDrops(frame);
+    for (const name of ["folder", "default_caption"]) {
+      const widget = node.widgets.find((each) => each.name === name);
+      const told = widget.callback;
+      widget.callback = (...given) => {
+        told?.apply(widget, given);
+        if (name === "folder") this.look();
+        else this.hint();
+      };
+    }
+    this.look();
+  }
+
+  get folder() {
+    return freeWidget(this.node, "folder")?.value;
+  }
+
+  /** Photos may be dropped anywhere on the node: on the canvas that is told by these two, over our element by events. */
+  takeDrops(frame) {
+    const { node } = this;
+    const holdsFiles = ({ dataTransfer }) => [...(dataTransfer?.items ?? [])].some(({ kind }) => kind === "file");
+    node.onDragOver = holdsFiles;
+    node.onDragDrop = (event) => {
+      if (!holdsFiles(event)) return false;
+      this.add([...event.dataTransfer.files]);
+      return true;
+    };
+    frame.addEventListener("dragover", (event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+    frame.addEventListener("drop", (event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      event.stopPropagation(); // ComfyUI opens what is dropped beside a node as a workflow
+      node.onDragDrop(event);
+    });
+  }
+
+  /** Put photos into the folder that `target` names, and show that. ComfyUI gives a name that is taken another one. */
+  async add(files) {
+    const isPhoto = ({ name }) => TAKEN.split(",").some((suffix) => name.toLowerCase().endsWith(suffix));
+    const photos = files.filter(isPhoto);
+    const others = files.filter((file) => !isPhoto(file)).map(({ name }) => name);
+    const left = others.length ? ` Left out, as these are no photos: ${others.join(", ")}.` : "";
+    const folder = this.target.value.trim().replaceAll("\\", "/");
+    if (!folder || folder.split("/").some((part) => !part.trim() || part.startsWith("."))) {
+      this.say(`"${folder}" is no name of a folder. Write one such as anna, or people/anna.`);
+      return;
+    }
+    let added = 0;
+    let problem = "";
+    for (const photo of photos) {
+      this.say(`Adding ${photo.name}…`);
+      const body = new FormData();
+      body.append("image", photo);
+      body.append("subfolder", folder);
+      body.append("type", "input");
+      try {
+        const answer = await api.fetchApi("/upload/image", { method: "POST", body });
+        if (!answer.ok) throw new Error((await answer.text()) || answer.statusText || `status ${answer.status}`);
+        added++;
+      } catch (error) {
+        problem = ` ${photo.name} could not be added: ${error.message}.`;
+        break;
+      }
+    }
+    if (added) this.choose(folder);
+    this.tell(`${added === 1 ? "1 photo is" : `${added} photos are`} added.${problem}${left}`);
+  }
+
+  choose(folder) {
+    const widget = freeWidget(this.node, "folder");
+    if (!widget) return;
+    const { values } = widget.options;
+    if (Array.isArray(values) && !values.includes(folder)) values.push(folder);
+    if (widget.value === folder) this.look();
+    else
+      change(() => {
+        widget.value = folder;
+        widget.callback?.(folder);
+      });
+  }
+
+  /** Ask what is in the folder. */
+  async look() {
+    const { folder } = this;
+    const asked = ++this.asked;
+    if (!folder) return this.show(folder === undefined ? "The folder comes through a wire." : "Choose a folder.", []);
+    const answer = await api.fetchApi(`/storybooth/photos?${new URLSearchParams({ folder })}`);
+    const found = await answer.json().catch(() => ({ error: answer.statusText }));
+    if (asked !== this.asked) return;
+    this.own = answer.ok && found.own;
+    this.show(answer.ok ? "" : found.error, found.photos ?? []);
+  }
+
+  show(problem, photos) {
+    const before = Object.fromEntries([...this.list.children].map((row) => [row.dataset.key, row]));
+    const rows = photos.map((photo) => {
+      const key = JSON.stringify([this.folder, this.own, photo.name, photo.state]);
+      const row = before[key] ?? this.row(photo);
+      row.dataset.key = key;
+      const field = row.querySelector("textarea");
+      if (field !== document.activeElement) field.value = photo.caption;
+      return row;
+    });
+    this.list.replaceChildren(...rows);
+    const target = this.own ? this.folder : this.free();
+    if (this.target !== document.activeElement) this.target.value = target;
+    const count = photos.length === 1 ? "1 photo" : `${photos.length} photos`;
+    const told = this.told?.folder === this.folder ? this.told.text : "";
+    this.say(problem || told || (this.own ? count : `${count} that came with StoryBooth: their captions stay as they are`));
+    this.hint();
+  }
+
+  /** A name for a new folder. */
+  free() {
+    const { values } = freeWidget(this.node, "folder")?.options ?? {};
+    const taken = Array.isArray(values) ? values : [];
+    let name = NEW;
+    for (let number = 2; taken.includes(name); number++) name = `${NEW} ${number}`;
+    return name;
+  }
+
+  /** What a photo without a caption has instead. */
+  hint() {
+    const widget = freeWidget(this.node, "default_caption");
+    const other = widget ? String(widget.value ?? "").trim() : "";
+    for (const field of this.list.querySelectorAll("textarea")) field.placeholder = other || "as the trainer's instance prompt says";
+  }
+
+  row(photo) {
+    const { folder } = this;
+    const row = element("figure");
+    const at = new URLSearchParams({ folder, name: photo.name, state: photo.state });
+    const image = Object.assign(element("img"), { alt: photo.name, title: photo.name, draggable: false, loading: "lazy" });
+    image.src = api.apiURL(`/storybooth/photo?${at}`);
+    image.addEventListener("error", () => image.replaceWith(element("span", "", "no picture")));
+    const field = Object.assign(element("textarea"), { rows: 2, ariaLabel: `Caption of ${photo.name}`, title: photo.name });
+    field.readOnly = !this.own;
+    let waiting;
+    let kept = photo.caption;
+    const keep = async () => {
+      clearTimeout(waiting);
+      const caption = field.value;
+      if (caption.trim() === kept.trim()) return;
+      kept = caption;
+      await this.keep(folder, photo.name, caption);
+    };
+    field.addEventListener("input", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(keep, PATIENCE);
+    });
+    field.addEventListener("change", keep);
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) keep();
+      else event.stopPropagation(); // no shortcut of the canvas
+    });
+    row.append(image, field);
+    return row;
+  }
+
+  async keep(folder, name, caption) {
+    const init = { method: "POST", headers: { "Content-Type": "application/json" } };
+    init.body = JSON.stringify({ folder, name, caption });
+    try {
+      const answer = await api.fetchApi("/storybooth/caption", init);
+      const { error } = await answer.json();
+      this.tell(error ? `The caption of ${name} is not kept: ${error}` : `The caption of ${name} is kept.`);
+    } catch (error) {
+      this.tell(`The caption of ${name} is not kept: ${error.message}. Is ComfyUI running?`);
+    }
+  }
+
+  /** Say what has happened, for as long as the folder is shown. */
+  tell(text) {
+    this.told = { folder: this.folder, text };
+    this.say(text);
+  }
+
+  say(text) {
+    this.status.textContent = text;
+    this.status.title = text;
+  }
+}
+
+app.registerExtension({
+  name: "storybooth.subject_photos",
+
+  setup() {
+    loadStyle("subject_photos.css");
+  },
+
+  /** R was pressed: what is in folders may have changed. */
+  refreshComboInNodes() {
+    for (const node of (app.rootGraph ?? app.graph).nodes) views.get(node)?.look();
+  },
+
+  nodeCreated(node) {
+    if (node.comfyClass !== NODE) return;
+    const view = new SubjectPhotos(node);
+    views.set(node, view);
+    onConfigured(node, () => view.look());
+    const told = node.onConnectionsChange;
+    node.onConnectionsChange = function (...given) {
+      told?.apply(this, given);
+      view.look();
+    };
+  },
+});

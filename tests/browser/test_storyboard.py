@@ -1,0 +1,181 @@
+"""The storyboard on its node and as a board, in the classic canvas and in Nodes 2.0."""
+
+import pytest
+from playwright.sync_api import expect
+
+from storybooth.development.canvas import open_canvas, wait_for_canvas, wait_until_stored
+from storybooth.tests.host import story
+
+NODE = "app.rootGraph.getNodeById('storyboard')"
+SCRIPT = f"{NODE}.widgets.find((widget) => widget.name === 'script').value"
+PICTURES = """async () => Promise.all(app.rootGraph.getNodeById('storyboard').properties.storybooth_pictures.map(
+    async ({ image }) => String(new Uint8Array(await (await fetch(
+        `/view?${new URLSearchParams(image)}`)).arrayBuffer()))))"""
+WALKING, SITTING, HOUSE, SEA = story.SCRIPT.splitlines()
+
+modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
+
+
+def show(comfy, page, script, nodes2=False):
+    story.upload_photos(comfy, "board")
+    graph = story.graph("board", "board")
+    graph["storyboard"]["inputs"]["script"] = script
+    open_canvas(page, comfy.url, nodes2)
+    page.evaluate("async (graph) => { await app.loadApiJson(graph, 'story'); }", graph)
+    uncover(page)
+
+
+def uncover(page):
+    page.evaluate(f"{NODE}.pos = [-900, -900]; {NODE}.setSize([480, 700])")
+    page.evaluate(f"app.canvas.ds.scale = 1; app.canvas.centerOnNode({NODE})")
+
+
+def expect_script(page, *lines):
+    page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines))
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def run(page, act):
+    """Do what queues the story, and wait for its end."""
+    page.evaluate("""() => {
+        window.finished = null;
+        for (const end of ["execution_success", "execution_error"])
+            app.api.addEventListener(end, () => { window.finished = end; }, { once: true });
+    }""")
+    act()
+    page.wait_for_function("window.finished === 'execution_success'", timeout=120_000)
+
+
+@modes
+def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, nodes2):
+    show(comfy, page, story.SCRIPT, nodes2)
+    row, cards = page.locator(".storybooth-story-row > button"), page.locator(".storybooth-cards > li")
+    expect(row).to_have_count(4)
+    page.get_by_role("button", name="Open storyboard").press("Enter")
+    expect(cards).to_have_count(4)
+    run(page, lambda: page.locator(".storybooth-board header button", has_text="Run").press("Enter"))
+    expect(row.locator("img")).to_have_count(3)
+    expect(cards.locator("img")).to_have_count(3)
+    walked, housed, sailed = page.evaluate(PICTURES)
+
+    # Typing, which reads the grammar as it comes, keystroke by keystroke, and is undone so.
+    cards.first.locator(".storybooth-card").focus()
+    press(page, "ArrowRight", "ArrowRight", "Enter")
+    page.keyboard.type(", at night")
+    expect_script(page, WALKING, SITTING, HOUSE + ", at night", SEA)
+    expect(page.locator(".storybooth-card[aria-current] .storybooth-prompt")).to_have_text(
+        "a house in a forest, at night"
+    )
+    expect(page.locator(".storybooth-note")).to_have_text("The line has changed since. Run draws it again.")
+    page.keyboard.type(" #")
+    expect(page.locator("[data-part=caption]")).to_be_focused()
+    page.keyboard.type("Noo")
+    press(page, "Control+z", "n", "Escape")
+    expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
+    press(page, "Alt+ArrowRight")
+    expect_script(page, WALKING, SITTING, SEA, HOUSE + ", at night # Non")
+    press(page, "Control+z")
+    expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
+    expect(page.locator(".storybooth-card:focus")).to_have_count(1)
+    page.wait_for_function(f"!{NODE}.graph?._restoring")
+
+    # Deleting, adding, flags, and what is said.
+    press(page, "Home", "ArrowRight", "ArrowRight", "Delete")
+    expect_script(page, WALKING, SITTING, SEA)
+    page.get_by_role("button", name="Add panel").press("Enter")
+    page.keyboard.type(" asleep <b>")
+    page.get_by_role("button", name="no character").press("Enter")
+    expect_script(page, WALKING, SITTING, SEA, "[NC] {subject} asleep <b>")
+    page.get_by_role("button", name="no character").press("Enter")
+    page.get_by_role("button", name="+ Thought").press("Enter")
+    page.keyboard.type("Zzz")
+    expect_script(page, WALKING, SITTING, SEA, "{subject} asleep <b> @me (thinks): Zzz")
+    expect(cards.last.locator("q")).to_have_text("me: Zzz")
+    press(page, "Escape", "Delete")
+    expect_script(page, WALKING, SITTING, SEA)
+
+    # Back to the first story: of the panels that are drawn again, one is another.
+    page.evaluate(
+        f"(text) => {{ const w = {NODE}.widgets.find((w) => w.name === 'script'); w.value = text; w.callback(text); }}",
+        story.SCRIPT,
+    )
+    expect(page.locator(".storybooth-cards .storybooth-stale")).to_have_count(0)
+    cards.nth(2).locator(".storybooth-card").click()
+    run(page, lambda: page.get_by_role("button", name="Draw again", exact=True).press("Enter"))
+    page.wait_for_function(f"/^\\[seed=\\d+\\] {HOUSE}$/.test({SCRIPT}.split('\\n')[2])")
+    expect(page.locator(".storybooth-stale, .storybooth-waiting")).to_have_count(0)
+    again = page.evaluate(PICTURES)
+    assert (again[0], again[2]) == (walked, sailed)
+    assert again[1] != housed
+    cards.last.locator(".storybooth-card").click()
+    page.get_by_role("button", name="Lock", exact=True).press("Enter")
+    page.wait_for_function(
+        f"/^\\[seed=\\d+\\] \\[plain\\]|^\\[plain\\] \\[seed=\\d+\\]/.test({SCRIPT}.split('\\n')[3])"
+    )
+    expect(page.locator(".storybooth-stale")).to_have_count(0)
+    run(page, lambda: page.locator(".storybooth-board header button", has_text="Run").press("Enter"))
+    assert page.evaluate(PICTURES) == again
+
+    page.keyboard.press("Escape")
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+    last = page.evaluate(f"{NODE}.properties.storybooth_pictures.at(-1).image.filename")
+    wait_until_stored(page, last)
+    page.reload()
+    wait_for_canvas(page)
+    expect(row.locator("img")).to_have_count(3)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.storybooth-story-row img')].every((i) => i.naturalWidth === 64)"
+    )
+
+
+@modes
+def test_the_mouse_opens_and_drags_cards_and_the_text_is_followed(comfy, page, nodes2):
+    show(comfy, page, story.SCRIPT, nodes2)
+    row, cards = page.locator(".storybooth-story-row > button"), page.locator(".storybooth-cards > li")
+    text = page.locator(".lg-node textarea, .comfy-multiline-input").filter(visible=True)
+    place = next(i for i in range(text.count()) if text.nth(i).input_value() == story.SCRIPT)
+    text.nth(place).press("Control+End")
+    page.keyboard.type("\n[left=ball] <i>a dog</i>")
+    expect(row).to_have_count(5)
+    row.nth(2).click()
+    prompt, caption = (page.locator(f"[data-part={part}]") for part in ("prompt", "caption"))
+    expect(prompt).to_have_value(HOUSE)
+    page.locator("[data-part=line]").fill(HOUSE + " # Home")
+    expect(caption).to_have_value("Home")
+    subject = page.locator(".storybooth-open-card").get_by_role("button", name="subject", exact=True)
+    subject.click()
+    expect(prompt).to_have_value("{subject}, " + HOUSE)
+    subject.click()
+    caption.fill("")
+    expect(page.locator("[data-part=line]")).to_have_value(HOUSE)
+    expect(cards.last.locator(".storybooth-flags")).to_have_text("left=ball")
+    expect(cards.last.locator(".storybooth-prompt")).to_have_text("<i>a dog</i>")
+    cards.last.drag_to(cards.first)
+    expect_script(page, "[left=ball] <i>a dog</i>", *story.SCRIPT.splitlines())
+    run_error = page.locator(".storybooth-refused .storybooth-card")
+    page.locator(".storybooth-board header button", has_text="Run").click()
+    expect(run_error).to_have_count(1)
+    expect(page.locator(".storybooth-note")).to_contain_text("[left=ball]")
+    page.get_by_role("button", name="Close (Escape)").click()
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "remembered", ["none", [None, 7, {}, {"image": {"filename": "<img src=x>"}, "written": WALKING}]]
+)
+def test_whatever_a_workflow_from_elsewhere_remembers_loads(comfy, page, remembered):
+    show(comfy, page, story.SCRIPT)
+    page.evaluate(
+        """(remembered) => {
+            const workflow = app.rootGraph.serialize();
+            for (const node of workflow.nodes) node.properties.storybooth_pictures = remembered;
+            return app.loadGraphData(workflow);
+        }""",
+        remembered,
+    )
+    expect(page.locator(".storybooth-story-row > button")).to_have_count(4)
+    expect(page.locator("img[src='x']")).to_have_count(0)
