@@ -11,7 +11,8 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def save(bank: IdentityBank, path: Path, each: Callable[[Iterable[str]], Iterabl
     `each` wraps the names of the tensors, which are written one by one, and may raise to end that.
     FileExistsError where there is a file already, OSError where the disk is full or the folder read-only.
     """
+    tensors, metadata = _parts(bank)
+    write_whole(path, lambda temporary: _write(temporary, tensors, metadata, each), new=True)
+
+
+def digest(bank: IdentityBank, each: Callable[[Iterable[str]], Iterable[str]] = iter) -> str:
+    """The SHA-256 of the file that `save` makes of `bank`: a name that says what is in it. Arguments as of `save`."""
+    found = sha256()
+    for piece in _bytes(*_parts(bank), each):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _parts(bank: IdentityBank) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a bank's file."""
     tensors = {
         f"features.{step}.{layer.block}.{layer.index}.{_HALVES[half]}": feature
         for (step, layer, half), feature in bank.features.items()
@@ -66,7 +81,7 @@ def save(bank: IdentityBank, path: Path, each: Callable[[Iterable[str]], Iterabl
         "sigmas": json.dumps(bank.sigmas),
         "tokens": json.dumps(bank.tokens),
     }
-    write_whole(path, lambda temporary: _write(temporary, tensors, metadata, each), new=True)
+    return tensors, metadata
 
 
 def _write(
@@ -75,7 +90,16 @@ def _write(
     metadata: Mapping[str, str],
     each: Callable[[Iterable[str]], Iterable[str]],
 ) -> None:
-    """Write a safetensors file piece by piece; safetensors itself would hold a second copy of a bank of gigabytes."""
+    with path.open("wb") as file:
+        file.writelines(_bytes(tensors, metadata, each))
+
+
+def _bytes(
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str],
+    each: Callable[[Iterable[str]], Iterable[str]],
+) -> Iterator[bytes | memoryview]:
+    """A safetensors file piece by piece; safetensors itself would hold a second copy of a bank of gigabytes."""
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # its order: all are aligned
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
@@ -85,10 +109,9 @@ def _write(
         header[name] = {"dtype": _DTYPES[tensors[name].dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in each(order):
-            file.write(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    yield len(text).to_bytes(8, "little") + text
+    for name in each(order):
+        yield tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def load(path: Path, each: Callable[[Iterable[Slot]], Iterable[Slot]] = iter) -> IdentityBank:

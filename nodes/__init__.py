@@ -10,11 +10,16 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 - `words`: where the subject's words are in an encoded prompt.
 - `cache`: banks and panels that were made before; `cache_keys`: what finds them again; `residents`: banks on a device.
 - `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie.
-- `outputs`: files that clients of the API find.
+- `outputs`: files that clients of the API find; `exchange`: LoRAs and banks on their way between servers.
+- `routes`: how the pack adds routes to the server; `renames`: nodes that had other ids once.
 """
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import (
+    exchange,  # noqa: F401 (adds routes)
+    renames,
+)
 from .comic.character import CharacterNode
 from .comic.page import ComicPage
 from .comic.page_layout import PageLayoutNode
@@ -57,6 +62,10 @@ NODES: list[type[io.ComfyNode]] = [
 
 class StoryBooth(ComfyExtension):
     """The extension that ComfyUI loads."""
+
+    async def on_load(self) -> None:
+        """Called by the host once, before it asks for nodes."""
+        renames.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -13,7 +13,7 @@ from comfy.sd import VAE
 from ..consistency.bank import IdentityBank
 from .canvas import until_cancelled
 from .model import network_of, sampling_of
-from .sockets import CastBank, EncodedStoryboard
+from .sockets import CastBank, Character, EncodedStoryboard
 
 
 def require_kind(name: str, value: Any, kind: type, source: str) -> None:
@@ -36,6 +36,14 @@ def require_bank(name: str, value: Any) -> None:
             "them with Save Identity Bank, and load the one that is wanted with Load Identity Bank."
         )
     require_kind(name, value, IdentityBank, "Identity Bank Writer or Load Identity Bank")
+
+
+def require_cast(value: Any) -> tuple[Character, ...]:
+    """The characters of a cast, none where nothing is wired. ValueError where a socket brings something else."""
+    if value is None:
+        return ()
+    require_kind("cast", value, tuple, "Character")
+    return value
 
 
 def require_tensor_list(name: str, images: Sequence[Any], source: str) -> None:

@@ -80,6 +80,8 @@ def widget(holder: type, name: str, **more: Any) -> io.Input:
         shown["advanced"] = True
     if isinstance(told.default, bool):
         return io.Boolean.Input(name, **shown)
+    if isinstance(told.default, str) and not told.options:
+        return io.String.Input(name, **shown)
     if told.options:
         return io.Combo.Input(name, **{"options": list(told.options)} | shown)
     bounds = {"min": told.minimum, "max": told.maximum} | ({"step": told.step} if told.step else {})

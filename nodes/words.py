@@ -1,4 +1,7 @@
-"""Where the subject's words are in an encoded prompt: found by their tokens, carried beside the conditioning."""
+"""Where the subject's words are in an encoded prompt: found by their tokens, carried beside the conditioning.
+
+And whether learned words in it fit the encoders.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +33,20 @@ def with_words(conditioning: Conditioning, clip: Any, prompt: str, subject: str)
     ]
     words: Words = ((length, tuple(sorted({place for place in found if place < length}))),)
     return [[states, {**more, WORDS: words}] for states, more in conditioning]
+
+
+def require_fitting_embeddings(source: str, clip: Any, tokens: Mapping[str, Sequence[Sequence[Any]]]) -> None:
+    """Raise ValueError naming `source` where its `tokens` have an embedding that SDXL's `clip` would leave out."""
+    for name, windows in tokens.items():
+        encoder = getattr(clip.cond_stage_model, f"clip_{name}")
+        expected = encoder.transformer.get_input_embeddings().weight.shape[1]
+        learned = [entry[0] for window in windows for entry in window if isinstance(entry[0], torch.Tensor)]
+        if other := next((word.shape[-1] for word in learned if word.shape[-1] != expected), None):
+            raise ValueError(
+                f"{source}: it has an embedding: that is {other} numbers wide, and CLIP-{name.upper()} of this "
+                f"checkpoint reads {expected}, so that it would be left out. Use one that was trained on this kind of "
+                "checkpoint, or take it out."
+            )
 
 
 def joined_words(conditionings: Sequence[Conditioning]) -> dict[str, Words]:

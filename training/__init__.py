@@ -14,11 +14,13 @@ The run:
   `optimizers`: AdamW and others.
 - `unet`: SDXL's UNet on weights that lie in memory; `lora`: the LoRA on it; `lora_layer`: one layer of that.
 - `tlora`: T-LoRA, a LoRA whose ranks follow the timestep; `tlora_kind`: how many act when, as its file tells it.
+- `own_word`: new tokens of the text encoders that learn, too, or alone; `text_encoders`: what they learn in.
 - `starting_lora`: going on from a LoRA that exists; `resume`: from where the same run was stopped.
 
 What comes out:
 
 - `run_files`: where LoRA and states lie, and which run they are of; `recipe`: what makes two runs the same.
+- `word_files`: the same for an own word, an embedding.
 - `stable_safetensors`: files whose bytes follow from their content.
 - `report`: the run as a picture; `plotting` and `curve`: its parts; `sample_pictures`: a look at what was learned.
 

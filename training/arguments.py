@@ -21,6 +21,7 @@ class Job:
     images: str = setting(MISSING, "images", "Folder of photos, with captions as Load Subject Images reads them.")
     lora_name: str = setting(MISSING, "lora_name", "Name of the LoRA's file.")
     loras: str = setting("loras", "loras", "Folder for the LoRA.")
+    embeddings: str = setting("embeddings", "embeddings", "Folder for the embedding of an own word.")
     states: str = setting("states", "states", "Folder for unfinished trainings; every process must see it.")
     vae: str = setting("", "vae", "Another VAE than the model's own: a file or a folder.")
     tokenizer: str = setting(

@@ -7,7 +7,7 @@ import numpy as np
 
 from .settings import Settings
 
-ORDER, DRAWS, CLASS_DRAWS, SAMPLE, FIRST_VALUES = range(5)
+ORDER, DRAWS, CLASS_DRAWS, SAMPLE, FIRST_VALUES, WORD = range(6)
 """What random numbers are for: each purpose has a stream of its own, a function of (seed, purpose, number, ...)."""
 
 

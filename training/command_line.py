@@ -20,14 +20,15 @@ from ..pixels import to_tensor
 from .arguments import Job, read_job, settings_of
 from .examples import Photos
 from .masks import subject_masks
+from .own_word import require_own_word
 from .photo_folder import read_subject, require_captions
 from .precision import DTYPES, automatic_precision
 from .recipe import make_recipe, name_of
 from .run import make_trainer, train_lora
-from .run_files import RunFiles
 from .sdxl_encoders import Encoders
 from .sdxl_files import open_checkpoint, open_vae
 from .trainer import Processes
+from .word_files import files_of, read_start, start_recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,6 +80,7 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     images, captions, masks = _photos("images", job.images, job.instance_prompt)
     require_captions(captions)
     class_images = _photos("class_images", job.class_images, job.class_prompt)[0] if job.class_images else []
+    require_own_word(captions, job.class_prompt if class_images else "", settings)
     photos = Photos(images, captions, class_images, job.class_prompt, _masks(job, images, masks) if job.masks else ())
     start = _path(job.continue_from)
 
@@ -89,15 +91,17 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     clip = [*_weights(encoders.clip_l), *_weights(encoders.clip_g)]
     models = {"model": fingerprint(_weights(unet)), "clip": fingerprint(clip), "vae": fingerprint(_weights(vae))}
     prediction = checkpoint.prediction
-    recipe = make_recipe(settings, {**models, **prediction.recipe()}, photos, start)
+    word_start = read_start(settings, encoders.widths, _path(job.embeddings).joinpath)
+    recipe = make_recipe(settings, {**models, **prediction.recipe(), **start_recipe(word_start)}, photos, start)
     name = file_name(name_of(job.lora_name, recipe), "lora_name")
-    files = RunFiles(_path(job.loras) / name, _path(job.states), recipe)
+    files = files_of(settings, name, lambda kind: _path(getattr(job, kind)) / name, _path(job.states), recipe)
     if files.find_finished() is not None:
         logging.info("This very run is finished; nothing is trained again.")
         return files.path
 
     encoders.to(device)
     examples = encoders.examples(photos, settings, partial(tqdm, desc="Encoding images", disable=quiet))
+    word = encoders.own_word(captions, settings, word_start)
     del checkpoint, encoders, vae  # training needs the memory
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -106,7 +110,9 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
         logging.info("Training on %d processes.", state.num_processes)
     unet.to(device)
     processes = Processes(state.process_index, state.num_processes, lambda tensor: reduce(tensor, "sum"))
-    trainer = make_trainer(unet, examples, settings, device, job.gradient_checkpointing, start, processes, prediction)
+    trainer = make_trainer(
+        unet, examples, settings, device, job.gradient_checkpointing, start, processes, prediction, word
+    )
     with tqdm(total=settings.steps, desc="Training LoRA", disable=quiet) as bar:
 
         def show(step: int, loss: float, trouble: str) -> None:

@@ -21,7 +21,7 @@ class Example:
     `latent_mean` and `latent_std` (4, h, w): the VAE's posterior, times its scaling factor. `text` (tokens, width):
     both text encoders' penultimate states; `pooled` (width,). `time_ids` (6,): SDXL's micro-conditioning in pixels.
     `mirror`: the same image mirrored, where the horizontal flip is on. `weights` (h, w): how much each latent pixel
-    counts in the loss, with mean 1; None where all count alike.
+    counts in the loss, with mean 1; None where all count alike. `caption` is what `text` and `pooled` were made of.
     """
 
     latent_mean: torch.Tensor
@@ -31,6 +31,7 @@ class Example:
     time_ids: torch.Tensor
     mirror: "Example | None" = None
     weights: torch.Tensor | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def encode_photos(
         weights[index] = latent_weights(mask, target, settings.options.background_weight, index + 1)
     texts = {caption: encode_text(caption) for caption in dict.fromkeys(caption for _, caption in captioned)}
     encoded = [
-        encode_image(image, *texts[caption], settings, partial(posterior, index=index), weights[index])
+        encode_image(image, *texts[caption], settings, partial(posterior, index=index), weights[index], caption)
         for index, (image, caption) in enumerate(watch(captioned))
     ]
     return Examples(encoded[: len(photos.images)], encoded[len(photos.images) :])
@@ -99,17 +100,19 @@ def encode_image(
     settings: Settings,
     posterior: Callable[[torch.Tensor], Posterior],
     weights: torch.Tensor | None = None,
+    caption: str = "",
 ) -> Example:
     """Encode one image (height, width, 3) in [0, 1], as a square or in its bucket; mirrored as well with the flip on.
 
-    `posterior` is asked about pixels (3, H, W) in [−1, 1]. `weights` (h, w) are the example's.
+    `posterior` is asked about pixels (3, H, W) in [−1, 1]. `weights` (h, w) and `caption` are the example's.
     """
     prepared = prepare(image, target_size(image, settings))
     mirror = None
     if settings.options.flip:
         of_mirror = None if weights is None else weights.flip(-1)
-        mirror = Example(*posterior(prepared.pixels.flip(-1)), text, pooled, prepared.time_ids, weights=of_mirror)
-    return Example(*posterior(prepared.pixels), text, pooled, prepared.time_ids, mirror, weights)
+        mirrored = posterior(prepared.pixels.flip(-1))
+        mirror = Example(*mirrored, text, pooled, prepared.time_ids, weights=of_mirror, caption=caption)
+    return Example(*posterior(prepared.pixels), text, pooled, prepared.time_ids, mirror, weights, caption)
 
 
 def target_size(image: torch.Tensor, settings: Settings) -> tuple[int, int]:

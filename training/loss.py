@@ -9,6 +9,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from ..text_states import join_states
 from . import timesteps
 from .examples import Example
+from .own_word import OwnWord
 from .precision import DTYPES
 from .prediction import EPSILON, Prediction
 from .settings import Settings
@@ -18,7 +19,8 @@ class NoiseLoss:
     """‖ε − ε_θ(z_t, t, c)‖² on SDXL's own noise schedule, the mean over one micro-batch, in fp32; ‖v − v_θ(z_t, t, c)‖²
     where the network predicts v, on the levels of its `prediction`.
 
-    Where examples have weights (see `masks`), each latent pixel counts by its own.
+    Where examples have weights (see `masks`), each latent pixel counts by its own. Captions that have an own `word` are
+    read anew, by what it means at the time.
     """
 
     def __init__(
@@ -27,7 +29,9 @@ class NoiseLoss:
         settings: Settings,
         device: torch.device,
         prediction: Prediction = EPSILON,
+        word: OwnWord | None = None,
     ) -> None:
+        self._word = word
         self._unet = unet
         self._settings = settings
         self._device = device
@@ -52,8 +56,9 @@ class NoiseLoss:
         latent = mean + std * spread
         noisy = self._schedule.add_noise(latent, noise, t)
         target = noise if self._prediction.kind == "epsilon" else self._schedule.get_velocity(latent, noise, t)
-        text = join_states([e.text[None] for e in examples]).to(device, dtype)
-        pooled = self._stack([e.pooled for e in examples]).to(dtype)
+        texts = [self._read(e) for e in examples]
+        text = join_states([states[None] for states, _ in texts]).to(device, dtype)
+        pooled = self._stack([pooled for _, pooled in texts]).to(dtype)
         if keep is not None:  # SDXL itself was trained with zeros in place of dropped text
             text, pooled = text * keep.to(device)[:, None, None], pooled * keep.to(device)[:, None]
         conditions = {"text_embeds": pooled, "time_ids": self._stack([e.time_ids for e in examples])}
@@ -64,6 +69,12 @@ class NoiseLoss:
         if not options.min_snr_gamma:
             return squared.mean()
         return (squared.mean(dim=(1, 2, 3)) * self._min_snr_weight(t)).mean()
+
+    def _read(self, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
+        """Text states (tokens, width) and pooled text (width,) of an example."""
+        if self._word is None or example.caption not in self._word.captions:
+            return example.text, example.pooled
+        return self._word.read(example.caption)
 
     def _min_snr_weight(self, t: torch.Tensor) -> torch.Tensor:
         """min(SNR, γ) / SNR: what min-SNR weighting is for noise prediction (Hang et al. 2023, eq. 8); for v it is

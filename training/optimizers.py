@@ -8,16 +8,27 @@ import torch
 
 from .settings import Settings
 
+SHARE = "share_of_rate"
 _PACKAGES = {"adamw_8bit": "bitsandbytes", "prodigy": "prodigyopt"}
 
 
-def make_optimizer(parameters: Sequence[torch.nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Sequence[torch.nn.Parameter], settings: Settings, word: Sequence[torch.nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """The report's AdamW, or one that needs a package which the user has installed.
+
+    `word`: the rows of an own word, a group of its own behind the others, without weight decay: they are to stay near
+    the others of their table, not near zero. `share_of_rate` of a group is what the learning rate is multiplied by.
 
     Raises ValueError naming `optimizer` and the package if that is missing.
     """
     name = settings.options.optimizer
     common = {"lr": settings.learning_rate, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 1e-2}
+    if word:
+        # Prodigy finds one rate for all groups.
+        share = 1.0 if name == "prodigy" else settings.options.word_rate / settings.learning_rate
+        of_word = {"params": list(word), "weight_decay": 0.0, SHARE: share}
+        parameters = [*([{"params": list(parameters)}] if parameters else []), of_word]
     if name == "adamw":
         try:
             return torch.optim.AdamW(parameters, **common, fused=True)

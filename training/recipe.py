@@ -6,7 +6,7 @@ from typing import Any
 
 from ..fingerprint import fingerprint
 from .examples import Photos
-from .settings import Settings
+from .settings import TEXTUAL_INVERSION, Settings
 from .starting_lora import read_lora
 
 DIGEST = "%digest%"
@@ -21,10 +21,23 @@ def make_recipe(
     photos: Photos,
     continue_from: Path | None = None,
 ) -> Recipe:
-    """The recipe of a run. `models`: fingerprints of model, clip and vae, and what the model predicts.
+    """The recipe of a run. `models`: fingerprints of model, clip and vae, of an embedding that an own word begins as,
+    and what the model predicts.
 
-    Raises ValueError naming `continue_from` if that file cannot be read.
+    Raises ValueError naming `continue_from` if that file cannot be read, and, where no LoRA is learned, if there is one
+    to go on from, or `class_images`.
     """
+    if len(photos.class_images) and settings.options.method == TEXTUAL_INVERSION:
+        raise ValueError(
+            f"class_images: {TEXTUAL_INVERSION} leaves the model as it is, so that there is nothing for them to keep. "
+            "Take their wire off, or choose another method."
+        )
+    if continue_from and settings.options.method == TEXTUAL_INVERSION:
+        raise ValueError(
+            f"continue_from: {TEXTUAL_INVERSION} learns a word and no LoRA. Choose none, or another method. To learn a "
+            "word upon a LoRA, load that with Load LoRA before the trainer; to go on from a word, write embedding: and "
+            "its name into word starts as."
+        )
     told = settings.recipe()
     if not photos.masks:  # then it means nothing
         told.pop("background_weight", None)

@@ -1,6 +1,6 @@
 """All that a run needs to go on as if it had never stopped, as one safetensors file.
 
-    adapter/<parameter>                 the LoRA's parameters, fp32
+    adapter/<parameter>                 the LoRA's parameters, and an own word's rows, fp32
     optimizer/<parameter>/<quantity>    what the optimizer remembers of each, such as exp_avg
 
 The metadata holds the rest as JSON: step, losses, scaler, the optimizer's plain values, and the run's recipe. Random
@@ -70,4 +70,5 @@ def restore(trainer: Trainer, path: Path) -> None:
 
 def _names(trainer: Trainer) -> list[str]:
     """The names of the trained parameters, in the order of `trainer.parameters`."""
-    return [name for name, parameter in trainer.unet.named_parameters() if parameter.requires_grad]
+    of_lora = [name for name, parameter in trainer.unet.named_parameters() if parameter.requires_grad]
+    return of_lora + [f"own_word.{name}" for name in (trainer.word.parameters if trainer.word else ())]

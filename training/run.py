@@ -9,10 +9,11 @@ from diffusers import UNet2DConditionModel
 
 from .examples import Examples
 from .lora import add_lora, lora_state_dict
+from .own_word import OwnWord
 from .prediction import EPSILON, Prediction
 from .resume import restore, trainer_state
 from .run_files import RunFiles, TrainedLora
-from .settings import Settings
+from .settings import TEXTUAL_INVERSION, Settings
 from .starting_lora import continue_from
 from .trainer import Processes, Trainer
 
@@ -26,16 +27,23 @@ def make_trainer(
     start: Path | None = None,
     processes: Processes | None = None,
     prediction: Prediction = EPSILON,
+    word: OwnWord | None = None,
 ) -> Trainer:
-    """A trainer on a frozen UNet, to which this adds adapters: new ones, or those of the LoRA in `start`. `prediction`:
-    what the UNet answers.
+    """A trainer on a frozen UNet, to which this adds adapters: new ones, or those of the LoRA in `start`; none where a
+    `word` is learned alone. `prediction`: what the UNet answers.
     """
     if gradient_checkpointing:
         unet.enable_gradient_checkpointing()
-    add_lora(unet, settings)
-    if start:
-        continue_from(unet, start, settings)
-    return Trainer(unet, examples.own, settings, device, examples.of_class, processes, prediction)
+    if settings.options.method != TEXTUAL_INVERSION:
+        add_lora(unet, settings)
+        if start:
+            continue_from(unet, start, settings)
+    return Trainer(unet, examples.own, settings, device, examples.of_class, processes, prediction, word)
+
+
+def learned(trainer: Trainer) -> TrainedLora:
+    """What a trainer has learned by now."""
+    return TrainedLora(lora_state_dict(trainer.unet), trainer.losses, trainer.word.rows() if trainer.word else {})
 
 
 OnStep = Callable[[int, float, str], bool | None]
@@ -85,15 +93,15 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
                 if writes and trainer.step > saved:
                     _attempt(save_state)
                 break
-        trained = TrainedLora(lora_state_dict(trainer.unet), trainer.losses)
+        trained = learned(trainer)
         if writes:
-            files.save_finished(*trained)
+            files.save_finished(trained)
         return trained
     except FloatingPointError as error:
         state = files.latest_state()
         if writes and state is not None:
             restore(trainer, state)
-            kept = files.save_unfinished(lora_state_dict(trainer.unet), trainer.losses)
+            kept = files.save_unfinished(learned(trainer))
             raise FloatingPointError(
                 f"{error} What was learned until step {trainer.step} is kept as {kept.name}: continue_from of "
                 "LoRA Training Options goes on from it."
@@ -106,7 +114,7 @@ def train_lora(trainer: Trainer, files: RunFiles, checkpoint_every: int, on_step
                     save_state()
             finally:  # a LoRA may fit where the three times larger state does not
                 if not isinstance(error, OSError):  # else it is the LoRA itself that did not
-                    files.save_unfinished(lora_state_dict(trainer.unet), trainer.losses)
+                    files.save_unfinished(learned(trainer))
         raise
 
 

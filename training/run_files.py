@@ -7,7 +7,8 @@
 
 1a2b3c4d is the start of a digest of the recipe without its steps, so that runs never overwrite one another, and a run
 with more steps is the same run. It keeps its latest state only; what it learned in between goes when it finishes.
-Nothing goes that is further than what takes its place: where states are lost, a run may well begin anew.
+Nothing goes that is further than what takes its place: where states are lost, a run may well begin anew. A run with an
+own word has files of the same names in `embeddings`, too; one that learns nothing else, only there (see word_files.py).
 """
 
 import glob
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -32,19 +33,25 @@ _RECIPE, _STEP, _LOSSES = "storybooth_recipe", "storybooth_step", "storybooth_lo
 
 
 class TrainedLora(NamedTuple):
-    """`tensors` under kohya's names, and the mean loss of every optimizer step."""
+    """`tensors` under kohya's names, the mean loss of every optimizer step, and the rows of an own word, `clip_l` and
+    `clip_g`. What a run does not learn is empty."""
 
     tensors: dict[str, torch.Tensor]
     losses: list[float]
+    word: dict[str, torch.Tensor] = {}  # noqa: RUF012, never written to
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """`path` of the finished LoRA, the folder of the run's `states`, and the recipe."""
+    """`path` of the finished LoRA, the folder of the run's `states`, the recipe, and the files of its own word."""
 
     path: Path
     states: Path
     recipe: Recipe
+    word: "RunFiles | None" = None
+
+    KIND: ClassVar[str] = "LoRA"
+    USE: ClassVar[str] = "load it with Load LoRA"
 
     def find_finished(self) -> TrainedLora | None:
         """The LoRA that a finished run of the same recipe left in `path`; None if there is none, or one of fewer steps
@@ -52,11 +59,19 @@ class RunFiles:
 
         Raises FileExistsError if the file comes from another run or another program: it is never overwritten.
         """
+        word = self.word.find_finished() if self.word else None
         if not self.path.exists():
             return None
         made, losses = _made(self.path)
         if made == dict(self.recipe):
-            return TrainedLora(safetensors.torch.load_file(self.path), losses)
+            if word or not self.word:
+                return self._trained(safetensors.torch.load_file(self.path), losses, word)
+            if self.latest_state() is not None:
+                return None
+            raise FileExistsError(
+                f"lora_name: {self._told} is there, but its own word is not: {self.word.path}. Put that back, or "
+                "delete the LoRA to train again."
+            )
         differing = [name for name in {**self.recipe, **made} if made.get(name) != self.recipe.get(name)]
         reason = f"was trained with other {', '.join(differing)}" if made else "was not made by this trainer"
         if differing == ["steps"] and made["steps"] < self.recipe["steps"]:
@@ -64,9 +79,14 @@ class RunFiles:
                 return None
             reason = f"has {made['steps']} steps, and the state to go on from is gone from {self.states}"
         raise FileExistsError(
-            f"lora_name: {self.path.name} exists already and {reason}. Choose another name, or delete the file to "
+            f"lora_name: {self._told} exists already and {reason}. Choose another name, or delete the file to "
             "train again."
         )
+
+    @property
+    def paths(self) -> list[Path]:
+        """The finished LoRA's, and its own word's."""
+        return [self.path, *(self.word.paths if self.word else ())]
 
     def beside_another_seed(self) -> "RunFiles":
         """These files, or where `path` holds the same run from another seed, those of `<name>.seed<seed>` beside it."""
@@ -74,10 +94,14 @@ class RunFiles:
         lasting = {**self.recipe, "seed": made.get("seed"), "steps": made.get("steps")}
         if made != lasting or made["seed"] == self.recipe["seed"]:
             return self
-        return replace(self, path=self.path.with_name(f"{self._name}.seed{self.recipe['seed']}{SUFFIX}"))
+        name = f"{self._name}.seed{self.recipe['seed']}{SUFFIX}"
+        word = self.word and replace(self.word, path=self.word.path.with_name(name))
+        return replace(self, path=self.path.with_name(name), word=word)
 
     def prepare(self) -> None:
         """Make the folders. Raises OSError."""
+        if self.word:
+            self.word.prepare()
         prepare_folder(self.path.parent)
         prepare_folder(self.states)
 
@@ -102,29 +126,36 @@ class RunFiles:
             if older < step:  # a later one is another server's, which is ahead with the same run
                 state.unlink(missing_ok=True)
 
-    def save_finished(self, tensors: dict[str, torch.Tensor], losses: list[float]) -> None:
-        """Save the finished LoRA; one of the same run with fewer steps is kept beside it.
+    def save_finished(self, trained: TrainedLora) -> None:
+        """Save the finished LoRA, its own word first; those of the same run with fewer steps are kept beside them.
 
         Raises OSError; FileExistsError, naming where it is saved instead, if another run has taken the name meanwhile.
         """
+        try:
+            if self.word:
+                self.word.save_finished(trained)
+        finally:
+            self._save_finished(trained)
+
+    def _save_finished(self, trained: TrainedLora) -> None:
         kept = self._kept()
         try:
             if kept is not None:
                 self.path.replace(kept)
-                logging.info("StoryBooth: the LoRA of fewer steps is kept as %s", kept)
-            self._save_lora(self.path, tensors, losses, new=True)
+                logging.info("StoryBooth: the %s of fewer steps is kept as %s", self.KIND, kept)
+            self._save(self.path, trained, new=True)
         except FileExistsError as error:
             if _made(self.path)[0] != dict(self.recipe):  # else another server has done this very run
-                path = self.save_unfinished(tensors, losses)
+                path = self._save_unfinished(trained)
                 raise FileExistsError(
-                    f"lora_name: another run has made {self.path.name} meanwhile, and it stays as it is. This run is "
-                    f"finished and saved as {path.name}: load it with Load LoRA, or rename it."
+                    f"lora_name: another run has made {self._told} meanwhile, and it stays as it is. This run is "
+                    f"finished and saved as {path.name}: {self.USE}, or rename it."
                 ) from error
         except OSError:
             if kept is not None and not self.path.exists():
                 kept.replace(self.path)
             raise
-        self._remove_unfinished(len(losses))
+        self._remove_unfinished(len(trained.losses))
 
     def _kept(self) -> Path | None:
         """Where a LoRA of the same run with fewer steps that is in `path` now is to stay; None if there is none."""
@@ -135,17 +166,23 @@ class RunFiles:
         kept = self.path.with_name(stem + SUFFIX)
         return self.path.with_name(f"{stem}.{self._digest}{SUFFIX}") if kept.exists() else kept
 
-    def save_unfinished(self, tensors: dict[str, torch.Tensor], losses: list[float]) -> Path:
-        """Save what a stopped run has learned as a LoRA of its own, and return its path. Raises OSError."""
-        path = self.path.with_name(f"{self._name}.{self._digest}.step{len(losses):06d}{SUFFIX}")
-        self._save_lora(path, tensors, losses)
-        self._remove_unfinished(len(losses) - 1)
-        logging.info("StoryBooth: the LoRA after step %d is saved as %s", len(losses), path)
+    def save_unfinished(self, trained: TrainedLora) -> Path:
+        """Save what a stopped run has learned as a LoRA of its own, its word beside it; return its path. OSError."""
+        if self.word:
+            self.word.save_unfinished(trained)
+        return self._save_unfinished(trained)
+
+    def _save_unfinished(self, trained: TrainedLora) -> Path:
+        path = self.path.with_name(f"{self._name}.{self._digest}.step{len(trained.losses):06d}{SUFFIX}")
+        self._save(path, trained)
+        self._remove_unfinished(len(trained.losses) - 1)
+        logging.info("StoryBooth: the %s after step %d is saved as %s", self.KIND, len(trained.losses), path)
         return path
 
     def ending_at(self, step: int) -> "RunFiles":
         """The files of the same run, had it been asked for so many steps."""
-        return replace(self, recipe={**self.recipe, "steps": step})
+        word = self.word and self.word.ending_at(step)
+        return replace(self, recipe={**self.recipe, "steps": step}, word=word)
 
     @property
     def _name(self) -> str:
@@ -156,7 +193,30 @@ class RunFiles:
         lasting = {name: value for name, value in self.recipe.items() if name != "steps"}
         return sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:8]
 
-    def _save_lora(self, path: Path, tensors: dict[str, torch.Tensor], losses: list[float], new: bool = False) -> None:
+    def _save(self, path: Path, trained: TrainedLora, new: bool = False) -> None:
+        metadata = {
+            **self._metadata(path),
+            _RECIPE: json.dumps(dict(self.recipe), sort_keys=True),
+            _STEP: str(len(trained.losses)),
+            _LOSSES: json.dumps(trained.losses),
+        }
+        save_tensors(path, self._own(trained), metadata, new)
+
+    @property
+    def _told(self) -> str:
+        """The file in messages."""
+        return self.path.name
+
+    def _own(self, trained: TrainedLora) -> dict[str, torch.Tensor]:
+        """What is saved here of all that was trained."""
+        return trained.tensors
+
+    def _trained(self, tensors: dict[str, torch.Tensor], losses: list[float], word: TrainedLora | None) -> TrainedLora:
+        """What was trained, from what is saved here and in the word's files."""
+        return TrainedLora(tensors, losses, word.word if word else {})
+
+    def _metadata(self, path: Path) -> dict[str, str]:
+        """What the file at `path` tells other programs."""
         rank = self.recipe["rank"]
         metadata = {
             "ss_network_module": "networks.lora",
@@ -165,15 +225,12 @@ class RunFiles:
             "ss_base_model_version": "sdxl_base_v1-0",
             "ss_output_name": path.name.removesuffix(SUFFIX),
             "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
-            _RECIPE: json.dumps(dict(self.recipe), sort_keys=True),
-            _STEP: str(len(losses)),
-            _LOSSES: json.dumps(losses),
         }
         if "prediction" in self.recipe:
             metadata["modelspec.prediction_type"] = "v"
         if kind := Kind.of_recipe(self.recipe):
             metadata |= kind.metadata(float(self.recipe.get("alpha", rank)))
-        save_tensors(path, tensors, metadata, new)
+        return metadata
 
     def _remove_unfinished(self, until: int) -> None:
         """Remove what this run had learned after so many steps or fewer."""

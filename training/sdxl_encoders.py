@@ -1,6 +1,6 @@
 """Photos and captions through SDXL's VAE and text encoders, as ComfyUI does it but without it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,8 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from .examples import Examples, Photos, Posterior, encode_photos
+from .own_word import CLIP_G, CLIP_L, WINDOW, OwnWord, Rows, tokens_of
 from .settings import Settings
-
-WINDOW = 75
-"""Tokens of a caption that CLIP reads at once, between one for the start and one for the end."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,34 @@ class Encoders:
         Raises ValueError naming `model` or `vae` where they return NaN.
         """
         return encode_photos(photos, settings, self.encode_text, self._posterior, watch)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Of both encoders' tables of tokens."""
+        return {name: table.shape[1] for name, table in self._tables().items()}
+
+    def _tables(self) -> dict[str, torch.Tensor]:
+        encoders = {CLIP_L: self.clip_l, CLIP_G: self.clip_g}
+        return {name: encoder.get_input_embeddings().weight.detach() for name, encoder in encoders.items()}
+
+    def own_word(self, captions: Iterable[str], settings: Settings, start: Rows | None = None) -> OwnWord | None:
+        """The own word that `settings` ask for, which `captions` have, and which begins as `start`, else as the words
+        that they name; None where they ask for none.
+
+        From then on the encoders are its own. Raises ValueError naming `captions` where one is too long.
+        """
+        if not settings.options.own_word:
+            return None
+
+        def read(text: str) -> list[int]:
+            return self.tokenizer(text)["input_ids"][1:-1]
+
+        known = len(self._tables()[CLIP_L])
+        tokens = {caption: tokens_of(caption, settings, read, known) for caption in captions}
+        begins = read(settings.options.word_start)
+        if begins and not start:
+            start = {name: table[begins] for name, table in self._tables().items()}
+        return OwnWord({CLIP_L: self.clip_l, CLIP_G: self.clip_g}, tokens, settings, start)
 
     @torch.no_grad()
     def encode_text(self, caption: str) -> tuple[torch.Tensor, torch.Tensor]:

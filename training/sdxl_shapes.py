@@ -69,14 +69,14 @@ def vae_config(weights: Weights) -> dict[str, Any]:
     }
 
 
-def clip_l_config(weights: Weights) -> CLIPTextConfig:
-    """Of CLIP-L, whose weights have transformers' names."""
+def clip_l_config(weights: Weights, **values: Any) -> CLIPTextConfig:
+    """Of CLIP-L, whose weights have transformers' names, or of another encoder under such, by `values` of its own."""
     return _clip_config(
         weights["text_model.embeddings.token_embedding.weight"],
         weights["text_model.embeddings.position_embedding.weight"],
         weights["text_model.encoder.layers.0.mlp.fc1.weight"],
         num_hidden_layers=_number(weights, "text_model.encoder.layers.{}."),
-        hidden_act="quick_gelu",
+        **({"hidden_act": "quick_gelu"} | values),
     )
 
 
@@ -98,8 +98,7 @@ def _clip_config(tokens: torch.Tensor, positions: torch.Tensor, inner: torch.Ten
         max_position_embeddings=positions.shape[0],
         hidden_size=tokens.shape[1],
         intermediate_size=inner.shape[0],
-        num_attention_heads=tokens.shape[1] // HEAD_CHANNELS,
         bos_token_id=tokens.shape[0] - 2,
         eos_token_id=tokens.shape[0] - 1,
-        **values,
+        **({"num_attention_heads": tokens.shape[1] // HEAD_CHANNELS} | values),
     )

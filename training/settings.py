@@ -1,6 +1,7 @@
 """What a training run can be told, with the StoryBooth report's values as defaults."""
 
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -11,13 +12,16 @@ TargetLayers = Literal["self_attention", "self_and_cross_attention"]
 Precision = Literal["bf16", "fp16", "fp32"]
 OptimizerName = Literal["adamw", "adamw_8bit", "prodigy"]
 Schedule = Literal["constant", "linear", "cosine"]
-Method = Literal["LoRA", "T-LoRA"]
+Method = Literal["LoRA", "T-LoRA", "Textual Inversion"]
 Initialisation = Literal["orthogonal", "plain"]
-LORA, T_LORA = get_args(Method)
+LORA, T_LORA, TEXTUAL_INVERSION = get_args(Method)
 ORTHOGONAL, _ = get_args(Initialisation)
 
 _OF_T_LORA = ("min_rank", "rank_exponent", "initialisation")
 """Options that mean nothing to a LoRA."""
+
+_OF_OWN_WORD = ("word_tokens", "word_start", "word_rate", "word_until")
+"""Options that mean nothing without an own word."""
 
 
 def smallest_rank(rank: int, min_rank: int) -> int:
@@ -137,7 +141,8 @@ class Options(_Checked):
         LORA,
         "method",
         "T-LoRA learns less from the noisiest levels, where a LoRA learns the photos' layout: for one to three photos, "
-        "when pictures should follow the prompt more freely. Load its file with T-LoRA Loader.",
+        "when pictures should follow the prompt more freely. Load its file with T-LoRA Loader. Textual Inversion "
+        "learns an own word alone and no LoRA: a tiny file, less like the photos.",
         options=get_args(Method),
     )
     min_rank: int = setting(
@@ -166,6 +171,44 @@ class Options(_Checked):
         options=get_args(Initialisation),
         advanced=True,
     )
+    own_word: str = setting(
+        "",
+        "own word",
+        "A word of the captions, such as sks, that gets a meaning of its own: new tokens learn it beside the LoRA. "
+        "Afterwards write embedding: and the LoRA's name in its place: a blue embedding:nupjuki plush. Empty: none.",
+    )
+    word_tokens: int = setting(
+        2,
+        "word tokens",
+        "How many tokens the own word has. More hold more of the character, and of what else is on the photos.",
+        minimum=1,
+        maximum=32,
+    )
+    word_start: str = setting(
+        "",
+        "word starts as",
+        "What the own word means at first, in words that the model knows, such as plush toy; or embedding:nupjuki, to "
+        "go on from one that was learned before. Empty: nothing.",
+    )
+    word_rate: float = setting(
+        5e-4,
+        "word learning rate",
+        "How much each step changes the own word. It bears more than the LoRA; prodigy finds it by itself.",
+        minimum=1e-7,
+        maximum=1.0,
+        step=1e-6,
+        advanced=True,
+    )
+    word_until: float = setting(
+        0.5,
+        "word learns until",
+        "The share of the steps after which the own word stays as it is and the LoRA goes on alone. 1 is to the end. "
+        "Textual Inversion always learns to the end.",
+        minimum=0.01,
+        maximum=1.0,
+        step=0.01,
+        advanced=True,
+    )
 
     def __post_init__(self) -> None:
         for name in ("alpha", "min_snr_gamma", "noise_offset", "prior_weight", "rank_exponent"):
@@ -178,6 +221,16 @@ class Options(_Checked):
         self._require_option("lr_schedule")
         self._require_option("method")
         self._require_option("initialisation")
+        plain = isinstance(self.own_word, str) and (not self.own_word or re.fullmatch(r"[\w-]+", self.own_word))
+        self._require("own_word", bool(plain), "one word of letters and digits that the captions have, such as sks")
+        self._require("own_word", bool(self.own_word) or self.method != TEXTUAL_INVERSION, _NO_WORD)
+        self._require("word_tokens", 1 <= self.word_tokens <= 32, "1 to 32")
+        self._require("word_rate", 0 < self.word_rate <= 1, "more than 0 and at most 1, such as 5e-4")
+        self._require("word_until", 0 < self.word_until <= 1, "more than 0 and at most 1")
+        self._require("word_start", len(self.word_start) <= 200, "a few words that the model knows, such as plush toy")
+
+
+_NO_WORD = "the word of the captions that Textual Inversion is to learn, such as sks"
 
 
 @dataclass(frozen=True)
@@ -304,6 +357,12 @@ class Settings(_Checked):
         return smallest_rank(self.rank, self.options.min_rank)
 
     @property
+    def word_steps(self) -> int:
+        """After how many steps the own word stays as it is."""
+        whole = self.options.method == TEXTUAL_INVERSION
+        return self.steps if whole else math.ceil(self.steps * self.options.word_until)
+
+    @property
     def alpha(self) -> float:
         """The LoRA's alpha: what it adds is scaled by alpha / rank."""
         return self.options.alpha or float(self.rank)
@@ -317,5 +376,7 @@ class Settings(_Checked):
         values.pop("options")
         defaults = asdict(Options())
         changed = {name: value for name, value in asdict(self.options).items() if value != defaults[name]}
-        unread = _OF_T_LORA if self.options.method == LORA else ()
+        unread = () if self.options.method == T_LORA else _OF_T_LORA
+        unread += () if self.options.own_word else _OF_OWN_WORD
+        unread += ("word_until",) if self.options.method == TEXTUAL_INVERSION else ()
         return values | {name: value for name, value in changed.items() if name not in unread}

@@ -32,14 +32,14 @@ class Kind:
     def asked_for(cls, settings: Settings) -> "Kind | None":
         """The T-LoRA that `settings` train; None where they train a LoRA."""
         options = settings.options
-        if options.method == LORA:
+        if options.method != T_LORA:
             return None
         return cls(settings.rank, settings.min_rank, options.rank_exponent, options.initialisation)
 
     @classmethod
     def of_recipe(cls, recipe: Mapping[str, Any]) -> "Kind | None":
         """The T-LoRA that a run of this recipe trains; None where it trains a LoRA."""
-        if recipe.get("method", LORA) == LORA:
+        if recipe.get("method") != T_LORA:
             return None
         usual = Options()
         exponent = recipe.get("rank_exponent", usual.rank_exponent)

@@ -7,7 +7,8 @@
                                                                                         │
     loss = mean (ε − prediction)² ── backward ── summed over `gradient_accumulation` batches ── norm ≤ 1 ── AdamW
 
-Only the LoRA's matrices learn: W x + (alpha / rank) · B A x, with A (rank, in) and B (out, rank).
+Only the LoRA's matrices learn: W x + (alpha / rank) · B A x, with A (rank, in) and B (out, rank); and, where a run has
+one, the rows of its own word, up to a share of the steps (see `own_word`).
 """
 
 import math
@@ -22,7 +23,8 @@ from .batches import CLASS_DRAWS, DRAWS, companions, generator, step_batches
 from .examples import Example
 from .lora import lora_parameters
 from .loss import NoiseLoss
-from .optimizers import learning_rate_factor, make_optimizer
+from .optimizers import SHARE, learning_rate_factor, make_optimizer
+from .own_word import OwnWord
 from .prediction import EPSILON, Prediction
 from .settings import Settings
 
@@ -59,17 +61,21 @@ class Trainer:
         class_examples: Sequence[Example] = (),
         processes: Processes | None = None,
         prediction: Prediction = EPSILON,
+        word: OwnWord | None = None,
     ) -> None:
         self.unet = unet
+        self.word = word
         self.settings = settings
         self.prediction = prediction
         self.processes = processes or Processes()
         self.losses: list[float] = []
-        self.parameters = lora_parameters(unet)
-        self.optimizer = make_optimizer(self.parameters, settings)
+        self._of_lora = lora_parameters(unet)
+        self._of_word = list(word.parameters.values()) if word else []
+        self.parameters = [*self._of_lora, *self._of_word]
+        self.optimizer = make_optimizer(self._of_lora, settings, self._of_word)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self._examples, self._class_examples = examples, class_examples
-        self._loss = NoiseLoss(unet, settings, device, prediction)
+        self._loss = NoiseLoss(unet, settings, device, prediction, word)
         self.device = device
         self._updating = False
         self.resume([])
@@ -95,6 +101,8 @@ class Trainer:
         Raises FloatingPointError when the loss or its gradient is no longer finite; the adapters are then unchanged.
         """
         batches = next(self._batches)
+        if self.word and self.step >= self.settings.word_steps:
+            self.word.stop()
         loss = torch.zeros((), device=self.device)
         for index in range(self.processes.index, len(batches), self.processes.count):
             for part in self._losses(batches[index], index):
@@ -104,15 +112,18 @@ class Trainer:
             self._share_gradients()
         mean = (self.processes.total(loss) / len(batches)).item()
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM)
+        # Each by itself: a word changes nothing about how far a LoRA's step goes.
+        norms = [torch.nn.utils.clip_grad_norm_(part, MAX_GRADIENT_NORM) for part in self._learning]
         # The scaler skips a step whose gradients have overflowed, and scales less from then on.
-        if not math.isfinite(mean) or not (self.scaler.is_enabled() or norm.isfinite()):
+        if not math.isfinite(mean) or not (self.scaler.is_enabled() or all(norm.isfinite() for norm in norms)):
             self._raise_not_finite(mean)
         rate = self.settings.learning_rate * learning_rate_factor(self.step, self.settings)
         self._updating = True
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(SHARE, 1.0)
         self.scaler.step(self.optimizer)
+        if self.word and self.word.learns:
+            self.word.keep_size()
         self.scaler.update()
         self.optimizer.zero_grad()
         self.losses.append(mean)
@@ -131,11 +142,18 @@ class Trainer:
             loss = self._loss([self._class_examples[i] for i in chosen], "uniform", rng)
             yield settings.options.prior_weight * loss
 
+    @property
+    def _learning(self) -> list[list[torch.nn.Parameter]]:
+        """What learns at present: the LoRA's matrices, and the rows of an own word."""
+        of_word = self._of_word if self.word and self.word.learns else []
+        return [part for part in (self._of_lora, of_word) if part]
+
     def _share_gradients(self) -> None:
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        learning = [parameter for part in self._learning for parameter in part]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
         flat = self.processes.total(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = flat.split([parameter.numel() for parameter in self.parameters])
-        for parameter, part in zip(self.parameters, parts, strict=True):
+        parts = flat.split([parameter.numel() for parameter in learning])
+        for parameter, part in zip(learning, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 
     def _raise_not_finite(self, loss: float) -> None:

@@ -12,7 +12,7 @@ import json
 import struct
 import threading
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +23,8 @@ Graph = dict[str, dict[str, Any]]
 """A graph in ComfyUI's API format: node id to {"class_type", "inputs"}."""
 
 T = TypeVar("T")
+
+_CONNECT_SECONDS = 30
 
 
 class InvalidGraphError(ValueError):
@@ -109,7 +111,14 @@ class Run:
     def _receive(self) -> Event:
         """Return the next event that concerns this run."""
         while True:
-            message = self.client._await(self._socket.receive())
+            try:
+                message = self.client._await(self._socket.receive(self.client.patience))
+            except TimeoutError:
+                if self.client.is_waiting(self.id):  # behind somebody else's work, of which we hear nothing
+                    continue
+                raise ConnectionError(
+                    f"no sign of life for {self.client.patience:g} s in the middle of a run"
+                ) from None
             if message.type == aiohttp.WSMsgType.BINARY:
                 if event := _decode(message.data):
                     return event
@@ -140,11 +149,15 @@ def _decode(message: bytes) -> Event | None:
 
 
 class Client:
-    """A ComfyUI server, seen from outside. `url` is such as http://127.0.0.1:8188; http:// may be left out."""
+    """A ComfyUI server, seen from outside. `url` is such as http://127.0.0.1:8188; http:// may be left out.
 
-    def __init__(self, url: str) -> None:
+    `patience`: seconds without a word from the server after which a run counts as lost; None waits for ever.
+    """
+
+    def __init__(self, url: str, patience: float | None = None) -> None:
         """ValueError where `url` is no address of a server."""
         self.url = _address(url)
+        self.patience = patience
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="comfyui-client", daemon=True).start()
         self._session = self._await(self._open())
@@ -157,7 +170,9 @@ class Client:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _open(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        return aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=self.patience)
+        )
 
     def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -166,10 +181,10 @@ class Client:
         try:
             async with self._session.request(method, self.url + path, **keywords) as response:
                 return response.status, await response.read()
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise self._no_answer(error) from error
 
-    def _no_answer(self, error: aiohttp.ClientError) -> ConnectionError:
+    def _no_answer(self, error: Exception) -> ConnectionError:
         return ConnectionError(f"ComfyUI at {self.url} does not answer ({error}).")
 
     def get(self, path: str, **query: str) -> bytes:
@@ -239,6 +254,46 @@ class Client:
         status, body = self._await(self._request("POST", "/upload/image", data=form))
         if status != 200:
             raise ConnectionError(f"ComfyUI did not take {name}: HTTP {status} {body[:300].decode(errors='replace')}")
+
+    def piece(self, path: str, start: int, length: int) -> bytes:
+        """Return a part of a file that the server gives out; b"" behind its end. Raises FileNotFoundError."""
+        span = {"Range": f"bytes={start}-{start + length - 1}"}
+        status, body = self._await(self._request("GET", path, headers=span))
+        if status == 416:  # there is nothing at `start`
+            return b""
+        if status != 206:
+            raise FileNotFoundError(f"{self.url}{path} answered HTTP {status}: {body[:300].decode(errors='replace')}")
+        return body
+
+    def put(self, path: str, pieces: Iterable[bytes], **query: str) -> None:
+        """Send a file piece by piece. Raises what `pieces` does, and ConnectionError when it is not taken."""
+        iterator = iter(pieces)
+        failed: list[Exception] = []  # aiohttp would tell of a broken connection instead
+
+        async def sending() -> AsyncIterator[bytes]:
+            try:
+                while piece := await asyncio.to_thread(next, iterator, b""):
+                    yield piece
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        try:
+            status, body = self._await(self._request("PUT", path, data=sending(), params=query))
+        except ConnectionError as error:
+            raise (failed or [error])[0] from None
+        if status != 200:
+            raise ConnectionError(f"{self.url}{path} answered HTTP {status}: {body[:300].decode(errors='replace')}")
+
+    def delete(self, path: str) -> None:
+        """Ask the server to remove what is at a path. Raises ConnectionError when it does not."""
+        status, body = self._await(self._request("DELETE", path))
+        if status != 200:
+            raise ConnectionError(f"{self.url}{path} answered HTTP {status}: {body[:300].decode(errors='replace')}")
+
+    def is_waiting(self, prompt_id: str) -> bool:
+        """Whether a prompt waits for others to end. Raises ConnectionError when the server does not answer."""
+        return any(entry[1] == prompt_id for entry in self.get_json("/queue")["queue_pending"])
 
     def interrupt(self) -> None:
         """Cancel the run that is going on, as the canvas's Cancel button does."""

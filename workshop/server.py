@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,10 +52,14 @@ def install_pack(base: Path, name: str = "StoryBooth") -> Path:
 
 
 @contextmanager
-def serve(comfyui: Path, base: Path, python: str = sys.executable) -> Iterator[Server]:
-    """Run ComfyUI on the CPU, a free port of 127.0.0.1 and a base directory of its own; stop it at the end.
+def serve(
+    comfyui: Path, base: Path, python: str = sys.executable, cpu: bool = True, arguments: Sequence[str] = ()
+) -> Iterator[Server]:
+    """Run ComfyUI on the CPU, or with `cpu` False where it chooses, on a free port of 127.0.0.1; stop it at the end.
 
-    `base` holds custom_nodes, models, input, output and the log. Raises WorkshopError when the server does not start.
+    `base`, a directory of its own, holds custom_nodes, models, input, output and the log; `arguments` are more for
+    ComfyUI. Raises WorkshopError when the
+    server does not start.
     """
     if not (comfyui / "main.py").is_file():
         raise WorkshopError(f"No ComfyUI in {comfyui}: it has no main.py. `python dev.py test` sets the hosts up.")
@@ -65,8 +69,16 @@ def serve(comfyui: Path, base: Path, python: str = sys.executable) -> Iterator[S
     url = f"http://127.0.0.1:{port}"
     log = base / "comfyui.log"
     command = [python, str(Path(__file__).with_name("launcher.py")), str(comfyui)]
-    command += ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
-    command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
+    command += [
+        *(["--cpu"] if cpu else []),
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--base-directory",
+        str(base),
+    ]
+    command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -8,6 +8,10 @@ Same network, latents, text and settings: rank 4 on the self-attention, AdamW, o
 them a step. The plain loop is written for this comparison after the method of diffusers' DreamBooth scripts: peft's
 adapters under autocast, text encoded beforehand, every image through the VAE at every step. Its second form keeps the
 latents. ComfyUI's node has no choice of layers: it trains all of them.
+
+`--loops` names others to compare. `--earlier` takes a folder with another state of this project, such as
+`git worktree add ../earlier d059565` makes one, whose trainer takes turns with this one: what was added since shall not
+slow it down.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import comfy.utils
@@ -38,7 +43,7 @@ from storybooth.nodes.training.weights import training_unet
 from storybooth.training.examples import Example, Examples
 from storybooth.training.precision import DTYPES
 from storybooth.training.run import make_trainer
-from storybooth.training.settings import Settings
+from storybooth.training.settings import Options, Settings
 from storybooth.training.timesteps import NOISE_SCHEDULE, sample
 from storybooth.workshop import ROOT
 
@@ -103,7 +108,12 @@ def storybooth(model: ModelPatcher, settings: Settings, checkpointing: bool, tur
 
 
 def diffusers_loop(
-    model: ModelPatcher, settings: Settings, checkpointing: bool, turns: Turns, keep_latents: bool = False
+    model: ModelPatcher,
+    settings: Settings,
+    checkpointing: bool,
+    turns: Turns,
+    keep_latents: bool = False,
+    dora: bool = False,
 ) -> None:
     """A plain training loop with diffusers and peft."""
     dtype = DTYPES[settings.precision]
@@ -111,7 +121,9 @@ def diffusers_loop(
     if checkpointing:
         network.enable_gradient_checkpointing()
     layers = r".*\.attn1\.(to_q|to_k|to_v|to_out\.0)"
-    network.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=layers))
+    network.add_adapter(
+        LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=layers, use_dora=dora)
+    )
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.data = parameter.data.float()
@@ -157,6 +169,16 @@ def vae_of_size(channels: list[int]) -> AutoencoderKL:
 def keeping_latents(*arguments: object) -> None:
     """The plain loop on latents that it keeps."""
     diffusers_loop(*arguments, keep_latents=True)
+
+
+def dora(*arguments: object) -> None:
+    """The plain loop on latents that it keeps, with peft's DoRA in the place of its LoRA."""
+    diffusers_loop(*arguments, keep_latents=True, dora=True)
+
+
+def t_lora(model: ModelPatcher, settings: Settings, checkpointing: bool, turns: Turns) -> None:
+    """This pack's trainer by T-LoRA."""
+    storybooth(model, replace(settings, options=Options(method="T-LoRA")), checkpointing, turns)
 
 
 def comfyui_node(model: ModelPatcher, settings: Settings, checkpointing: bool, turns: Turns) -> None:
@@ -207,7 +229,11 @@ VARIANTS = {
     "diffusers' way": diffusers_loop,
     "diffusers' way, latents kept": keeping_latents,
     "ComfyUI's Train LoRA, every layer": comfyui_node,
+    "this trainer, T-LoRA": t_lora,
+    "diffusers' way, latents kept, DoRA": dora,
 }
+USUAL = list(VARIANTS)[:4]
+OURS, EARLIER = USUAL[0], "this trainer, earlier"
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -232,9 +258,14 @@ def work(arguments: argparse.Namespace) -> None:
 class Worker:
     """A variant at work in a process of its own."""
 
-    def __init__(self, variant: str) -> None:
-        within = [ROOT / "development" / "within.py", *(["--cuda"] if CUDA else []), folder_paths.base_path]
-        command = [sys.executable, *within, *sys.argv, "--variant", variant]
+    def __init__(self, variant: str, arguments: argparse.Namespace) -> None:
+        root = arguments.earlier.resolve() if variant == EARLIER else ROOT
+        within = [root / "development" / "within.py", *(["--cuda"] if CUDA else []), folder_paths.base_path]
+        told = [f"--{name}={getattr(arguments, name)}" for name in ("size", "accumulation", "precision")]
+        told += ["--gradient-checkpointing"] if arguments.gradient_checkpointing else []
+        script = root / "development" / "benchmarks" / "training.py"
+        variant = OURS if variant == EARLIER else variant
+        command = [sys.executable, *within, script, *told, "--variant", variant]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.seconds: list[float] = []
 
@@ -258,12 +289,13 @@ class Worker:
         raise RuntimeError(f"{self._process.args[-1]} ended with {self._process.wait()}; its error is above.")
 
 
-def measure(repeats: int) -> list[dict[str, str | float]]:
+def measure(arguments: argparse.Namespace) -> list[dict[str, str | float]]:
     """A row for each variant. On a graphics card one after another, since each of them may need all of its memory."""
     rows = []
-    for names in [[name] for name in VARIANTS] if CUDA else [list(VARIANTS)]:
-        workers = {name: Worker(name) for name in names}
-        for _ in tqdm(range(repeats + 1), desc=", ".join(names)):
+    loops = [OURS, *([EARLIER] if arguments.earlier else []), *(name for name in arguments.loops if name != OURS)]
+    for names in [[name] for name in loops] if CUDA else [loops]:
+        workers = {name: Worker(name, arguments) for name in names}
+        for _ in tqdm(range(arguments.repeats + 1), desc=", ".join(names)):
             for worker in workers.values():
                 worker.step()
         for name, worker in workers.items():
@@ -292,15 +324,21 @@ def main() -> None:
     parser.add_argument("--accumulation", type=int, default=4, help="images in a step")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16" if CUDA else "fp32")
     parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--loops", nargs="+", choices=VARIANTS, default=USUAL, metavar="LOOP", help="what to compare")
+    parser.add_argument("--earlier", type=Path, help="a folder with another state of this project, to compare as well")
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.variant:
         work(arguments)
         return
-    rows = measure(arguments.repeats)
+    rows = measure(arguments)
     print(table(rows))
-    settings = {name: value for name, value in vars(arguments).items() if name not in ("output", "variant")}
+    asked = ("size", "repeats", "accumulation", "precision", "gradient_checkpointing")
+    settings = {name: getattr(arguments, name) for name in asked}
+    if arguments.earlier:
+        commit = ["git", "-C", arguments.earlier, "rev-parse", "--short", "HEAD"]
+        settings["earlier"] = subprocess.run(commit, capture_output=True, text=True, check=True).stdout.strip()
     keep("training", CUDA, settings | {"rows": rows}, arguments.output)
 
 

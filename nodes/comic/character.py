@@ -16,7 +16,7 @@ from ...files import file_state
 from ...texts import check_text
 from ...training.tlora_kind import Kind
 from ..canvas import found_by
-from ..checks import require_bank, require_kind, require_option, require_sdxl
+from ..checks import require_bank, require_cast, require_option, require_sdxl
 from ..sockets import CastSocket, Character, IdentityBankSocket, LoraFile
 from ..training.options import NONE as NO_LORA
 from ..training.options import safe_loras
@@ -97,9 +97,9 @@ class CharacterNode(io.ComfyNode):
         lora_name: str = NO_LORA,
         strength: float = 1.0,
         bank: IdentityBank | None = None,
-        cast: tuple[Character, ...] = (),
+        cast: tuple[Character, ...] | None = None,
     ) -> io.NodeOutput:
-        require_kind("cast", cast, tuple, "another Character")
+        cast = require_cast(cast)
         _check_subject(subject)
         if model is not None:
             require_sdxl(model)

@@ -14,10 +14,10 @@ from ...comic.storyboard import Panel, parse
 from ...comic.styles import NEGATIVE, STYLES
 from ...texts import check_text
 from ..canvas import found_by
-from ..checks import require_kind
+from ..checks import require_cast, require_kind
 from ..graph import chain_of
 from ..sockets import CastSocket, Character, Conditioning, EncodedStoryboard, StoryboardSocket
-from ..words import with_words
+from ..words import require_fitting_embeddings, with_words
 
 
 class Storyboard(io.ComfyNode):
@@ -99,9 +99,9 @@ class Storyboard(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, clip: Any, script: str, subject: str, style: str, negative: str, cast: tuple[Character, ...] = ()
+        cls, clip: Any, script: str, subject: str, style: str, negative: str, cast: tuple[Character, ...] | None = None
     ) -> io.NodeOutput:
-        require_kind("cast", cast, tuple, "Character")
+        cast = require_cast(cast)
         panels = parse(script, subject, style, [character.role for character in cast])
         try:
             check_text(negative)
@@ -125,13 +125,16 @@ class _Reading:
         self._subjects = subjects
         self._subject = subject
         self._encoded: dict[str, Conditioning] = {}
+        self._knowing: dict[tuple[str, str], Conditioning] = {}
 
     def of(self, prompt: str, panel: Panel, characters: tuple[str, ...]) -> Conditioning:
         """The conditioning of a prompt of `panel` that shows these of the cast."""
         if prompt not in self._encoded:
             self._encoded[prompt] = _encode(self._clip, prompt, f"script, line {panel.line}")
         subject = self._subject if not self._subjects else "".join(map(self._subjects.get, characters[:1]))
-        return with_words(self._encoded[prompt], self._clip, prompt, subject)
+        if (prompt, subject) not in self._knowing:  # equal prompts stay one conditioning: panels of it share a batch
+            self._knowing[prompt, subject] = with_words(self._encoded[prompt], self._clip, prompt, subject)
+        return self._knowing[prompt, subject]
 
 
 def _without_brought(panels: tuple[Panel, ...], cast: tuple[Character, ...]) -> tuple[Panel, ...]:
@@ -144,7 +147,9 @@ def _encode(clip: Any, text: str, source: str) -> Conditioning:
     """The conditioning of `text`. ValueError, naming `source`, where CLIP cannot read it."""
     comfy.model_management.throw_exception_if_processing_interrupted()
     try:
-        conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+        tokens = clip.tokenize(text)
+        require_fitting_embeddings(source, clip, tokens)
+        conditioning = clip.encode_from_tokens_scheduled(tokens)
     except RecursionError:
         raise ValueError(f"{source}: its parentheses are nested too deeply. Write weights as (word:1.2).") from None
     if not all(states.isfinite().all() for states, _ in conditioning):

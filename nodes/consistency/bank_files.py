@@ -1,6 +1,6 @@
 """Save Identity Bank and Load Identity Bank: a bank as one safetensors file in models/identity_banks."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from textwrap import shorten
 
 import folder_paths
@@ -15,6 +15,8 @@ from ..checks import require_bank
 from ..folders import IDENTITY_BANKS, path_for
 from ..sockets import CastBank, IdentityBankSocket
 from .previews import shown
+
+DIGEST, DIGITS = "%digest%", 32
 
 
 class SaveIdentityBank(io.ComfyNode):
@@ -35,7 +37,8 @@ class SaveIdentityBank(io.ComfyNode):
                     display_name="name",
                     default="my_character",
                     tooltip="Name of the file, with folders if you like: comics/my_character. The banks of a cast "
-                    "become a folder of this name.",
+                    "become a folder of this name. %digest% in it becomes a digest of what the bank holds: other banks "
+                    "never meet under one name.",
                 ),
             ],
             is_output_node=True,
@@ -51,12 +54,11 @@ class SaveIdentityBank(io.ComfyNode):
     @classmethod
     def execute(cls, bank: IdentityBank | CastBank, name: str) -> io.NodeOutput:
         if isinstance(bank, CastBank):
-            banks = {
-                path_for(IDENTITY_BANKS, file_name(f"{name}/{who}", "name")): own for who, own in bank.banks.items()
-            }
+            files = {_file(f"{name}/{who}", own): own for who, own in bank.banks.items()}
         else:
             require_bank("bank", bank)
-            banks = {path_for(IDENTITY_BANKS, file_name(name, "name")): bank}
+            files = {_file(name, bank): bank}
+        banks = {path_for(IDENTITY_BANKS, file): own for file, own in files.items()}
         saved = {path for path, own in banks.items() if path.exists() and _holds(path, own)}
         for path in banks:
             if path.exists() and path not in saved:
@@ -69,7 +71,16 @@ class SaveIdentityBank(io.ComfyNode):
                 bank_file.save(own, path, until_cancelled)
         told = [f"{'Saved before:' if path in saved else 'Saved'} {path}" for path in banks]
         show_text(". ".join(told), cls.hidden.unique_id)
-        return io.NodeOutput(ui=shown(*banks.values()))
+        pictures = shown(*banks.values())
+        names = [str(file) for file in files]
+        return io.NodeOutput(ui={**(pictures.as_dict() if pictures else {}), "storybooth_bank": names})
+
+
+def _file(name: str, bank: IdentityBank) -> PurePosixPath:
+    """Where a bank of this name is to lie, below models/identity_banks."""
+    if DIGEST in name:
+        name = name.replace(DIGEST, bank_file.digest(bank, until_cancelled)[:DIGITS])
+    return file_name(name, "name")
 
 
 def _holds(path: Path, bank: IdentityBank) -> bool:

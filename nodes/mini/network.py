@@ -12,6 +12,7 @@ import comfy.model_patcher
 import comfy.sd
 import comfy.supported_models
 import comfy.utils
+import folder_paths
 import torch
 from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
 from comfy.supported_models_base import ClipTarget
@@ -110,6 +111,7 @@ def load_clip() -> comfy.sd.CLIP:
     weights = clip_weights()
     clip = comfy.sd.CLIP(
         ClipTarget(SDXLTokenizer, SDXLClipModel),
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
         parameters=sum(tensor.numel() for tensor in weights.values()),
         model_options=_clip_options(),
     )

@@ -193,7 +193,7 @@ def _normal(example: Example) -> Example:
     """A copy on normal tensors: nodes run in inference mode, whose tensors autograd refuses."""
     values = dict(vars(example))
     mirror = values.pop("mirror")
-    copies = {name: tensor if tensor is None else tensor.clone() for name, tensor in values.items()}
+    copies = {name: part.clone() if isinstance(part, torch.Tensor) else part for name, part in values.items()}
     return Example(**copies, mirror=mirror and _normal(mirror))
 
 

@@ -10,6 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ...training.examples import Photos
+from ...training.own_word import Rows
 from ...training.precision import DTYPES
 from ...training.prediction import EPSILON, Prediction
 from ...training.run import make_trainer, train_lora
@@ -18,6 +19,7 @@ from ...training.sample_pictures import fit_rgb
 from ...training.settings import Settings
 from ..errors import is_out_of_memory, let_go
 from .inputs import encode_photos, encode_text
+from .own_word import own_word
 from .progress import Progress, counting
 from .samples import Samples
 from .view import TrainingView
@@ -38,11 +40,14 @@ def learn(
     sample_every: int = 0,
     sample_prompt: str = "",
     prediction: Prediction = EPSILON,
+    word_start: Rows | None = None,
 ) -> TrainedLora:
     """Encode the photos, build a UNet on the model's weights, add a LoRA, train it and save it.
 
     `start`: the LoRA to start from. `sample_every`: after how many steps `sample_prompt` is drawn for the canvas; 0 is
-    never. `prediction`: what `model` answers. Raises what `train_lora` and `encode_photos` raise.
+    never. `prediction`: what `model` answers. `word_start`: what an own word begins as.
+
+    Raises what `train_lora` and `encode_photos` raise.
     """
     prompt = None
     if sample_every and view.client_id is not None:
@@ -51,13 +56,16 @@ def learn(
 
     def train() -> TrainedLora:
         unet = training_unet(model, DTYPES[settings.precision])
-        trainer = make_trainer(
-            unet, examples, settings, model.load_device, gradient_checkpointing, start, None, prediction
-        )
+        device, captions = model.load_device, {*photos.captions, *([sample_prompt] if prompt else [])}
+        word = own_word(clip, sorted(captions), settings, device, word_start)
+        trainer = make_trainer(unet, examples, settings, device, gradient_checkpointing, start, None, prediction, word)
         samples = None
         if prompt is not None:
             rgb = fit_rgb(photos.images, examples.own)
-            samples = Samples(sample_every, trainer, prompt, rgb, model, view)
+            knows = word is not None and sample_prompt in word.captions
+            samples = Samples(
+                sample_every, trainer, (lambda: word.read(sample_prompt)) if knows else lambda: prompt, rgb, model, view
+            )
         with Progress(trainer, view, samples) as progress:
             return train_lora(trainer, files, checkpoint_every, progress.step)
 

@@ -65,6 +65,9 @@ class TrainingOptionsNode(io.ComfyNode):
                     widget(Options, name, optional=True)
                     for name in ("method", "min_rank", "rank_exponent", "initialisation")
                 ),
+                *(widget(Options, name, optional=True) for name in ("own_word", "word_tokens", "word_start")),
+                widget(Options, "word_rate", optional=True, round=False),
+                widget(Options, "word_until", optional=True),
             ],
             outputs=[
                 TrainingOptionsSocket.Output(

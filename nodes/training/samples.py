@@ -1,6 +1,7 @@
 """A sample picture every so many steps: a look at what the LoRA can do by now, and never the end of a training."""
 
 import logging
+from collections.abc import Callable
 
 import comfy.model_management
 import latent_preview
@@ -15,7 +16,8 @@ from .view import TrainingView
 
 
 class Samples:
-    """Draws a sample of `prompt` (text states, pooled vector) after every `every` steps and shows it on the node.
+    """Draws a sample after every `every` steps and shows it on the node, of what `prompt` gives then: text states and
+    pooled vector.
 
     Where memory or disk do not suffice, `trouble` says so, no more are drawn, and training goes on.
     """
@@ -24,7 +26,7 @@ class Samples:
         self,
         every: int,
         trainer: Trainer,
-        prompt: tuple[torch.Tensor, torch.Tensor],
+        prompt: Callable[[], tuple[torch.Tensor, torch.Tensor]],
         rgb: RgbMap,
         model: ModelPatcher,
         view: TrainingView,
@@ -45,7 +47,7 @@ class Samples:
         try:
             latent = draw_sample(
                 self._trainer.unet,
-                *self._prompt,
+                *self._read(),
                 self._trainer.settings,
                 self._device,
                 self._unwanted,
@@ -60,6 +62,10 @@ class Samples:
             self.trouble = f"No more samples: {reason}. Training goes on."
             self._view.warn(self.trouble)
             comfy.model_management.soft_empty_cache()
+
+    @torch.no_grad()
+    def _read(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._prompt()
 
     def _unwanted(self) -> bool:
         """Let Cancel through, and give up where the user wants to stop."""

@@ -84,7 +84,7 @@ def training_unet(model: ModelPatcher, dtype: torch.dtype) -> UNet2DConditionMod
             there = stored.to(device if knows_fp8 else stored.device)
             made = there.to(entry.dtype).to(wanted).to(device)
             return made.clone() if _share_memory(made, stored) else made
-        return _copy(key, entry, device, knows_fp8).to(dtype)
+        return plain_copy(key, entry, device, knows_fp8).to(dtype)
 
     unet = build_unet(config, weight)
     copied = ", ".join(f"{count} copied because {why}" for why, count in sorted(reasons.items()) if why)
@@ -97,7 +97,7 @@ def _share_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 @torch.no_grad()
-def _copy(key: str, weight: Weight, device: torch.device, knows_fp8: bool) -> torch.Tensor:
+def plain_copy(key: str, weight: Weight, device: torch.device, knows_fp8: bool) -> torch.Tensor:
     """An fp32 copy of a weight, as plain numbers, with its patches applied."""
     # Quantised ones are small on their way to the device, which is also faster in making numbers of them.
     plain = weight.plain(device if knows_fp8 else weight.stored.device).to(torch.float32).to(device)

@@ -10,7 +10,8 @@ from storybooth.consistency.reader import BankReader
 from storybooth.nodes.cache import Store
 from storybooth.nodes.comic import panel_drawing
 from storybooth.nodes.comic.panel_drawing import Line, PanelSampling, Settings
-from storybooth.nodes.consistency.patching import with_phase
+from storybooth.nodes.comic.ways import Way
+from storybooth.nodes.consistency.patching import with_phase, without_bank
 from storybooth.nodes.mini import network as mini
 
 
@@ -22,8 +23,9 @@ def draw(
     prompts = ("a house", "a house by the sea, " * 30, "a house", "a spider", "a tent", "a cat", "a dog")
     encoded = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in prompts]
     seeds, plain = (7, 7, 7, 7, 9, 7, 7), (False, False, False, True, False, True, False)
-    lines = [Line(*line) for line in zip(encoded, seeds, plain, strict=True)]
     model = with_phase(scene.model, BankReader(scene.bank(ALWAYS, storage=storage), ALWAYS))
+    ways = {False: Way(model), True: Way(without_bank(model))}
+    lines = [Line((prompt,), seed, ways[alone]) for prompt, seed, alone in zip(encoded, seeds, plain, strict=True)]
     panel_drawing.PANELS = Store(memory)
     sampled, runs = panel_drawing.sample, []
 

@@ -46,7 +46,7 @@ def measure() -> dict:
     with training_mode():
         trainer = make_trainer(training_unet(model, torch.float32), examples, SETTINGS, torch.device("cpu"))
         trainer.advance()
-        samples = Samples(1, trainer, prompt, fit_rgb(images, examples.own), model, view)
+        samples = Samples(1, trainer, lambda: prompt, fit_rgb(images, examples.own), model, view)
 
         samples.after(1)
         decoder = TAESD().taesd_decoder.state_dict()

@@ -13,5 +13,13 @@ def test_help_pages_and_labels_are_those_of_the_nodes(comfy):
 def test_rare_widgets_are_advanced_where_the_canvas_can_show_them_on_demand(comfy):
     told = comfy.object_info("StoryBoothTrainingOptions")["StoryBoothTrainingOptions"]["input"]
     advanced = {name for group in told.values() for name, spec in group.items() if spec[1].get("advanced")}
-    rare = {"warmup_steps", "min_snr_gamma", "noise_offset", "rank_exponent", "initialisation"}
+    rare = {
+        "warmup_steps",
+        "min_snr_gamma",
+        "noise_offset",
+        "rank_exponent",
+        "initialisation",
+        "word_rate",
+        "word_until",
+    }
     assert advanced == (set() if comfy.release == host.OLDEST else rare)

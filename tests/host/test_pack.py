@@ -13,6 +13,7 @@ NODES = {
     "StoryBoothTrainingOptions": "LoRA Training Options",
     "StoryBoothTLoraLoader": "T-LoRA Loader",
     "StoryBoothTimestepPlot": "Timestep Plot",
+    "StoryBoothCharacter": "Character",
     "StoryBoothStoryboard": "Storyboard",
     "StoryBoothIdentityBankWriter": "Identity Bank Writer",
     "StoryBoothConsistentAttention": "Consistent Self-Attention Patch",
@@ -71,6 +72,12 @@ def test_the_pack_loads_quietly_under_an_odd_name(comfy):
     assert [line for line in comfy.boot_log.splitlines() if about_us.search(line) and "seconds: " not in line] == []
 
 
-def test_the_pack_loads_where_there_is_no_web_server(measure_within):
-    loaded, all_of_them = measure_within("bare_server.py")
+def test_the_pack_loads_where_there_is_no_web_server_and_renames_where_the_host_can(comfyui_folder, measure_within):
+    loaded, all_of_them, renamed = measure_within("bare_server.py")
     assert loaded == all_of_them > 0
+    if comfyui_folder.name != "comfyui-0.3.75":
+        assert renamed == {
+            "class_type": "StoryBoothComicPage",
+            "inputs": {"images": ["8", 0]},
+            "_meta": {"title": "page"},
+        }

@@ -1,12 +1,13 @@
 import json
 import math
+from hashlib import sha256
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from storybooth.consistency.bank import Geometry, tokens_of
-from storybooth.consistency.bank_file import load, save
+from storybooth.consistency.bank_file import digest, load, save
 from storybooth.consistency.reader import BankReader
 from storybooth.consistency.schedule import COND, UNCOND, Layer, Schedule
 from storybooth.consistency.writer import BankWriter
@@ -244,3 +245,10 @@ def test_opening_can_be_ended_between_two_features(tmp_path):
 def interrupted(items):
     yield next(iter(items))
     raise KeyboardInterrupt
+
+
+def test_a_banks_digest_is_that_of_its_file(tmp_path):
+    bank = write(recipe(2))
+    save(bank, tmp_path / "bank.safetensors")
+    assert digest(bank) == sha256((tmp_path / "bank.safetensors").read_bytes()).hexdigest()
+    assert digest(write(recipe(2, seeds=(None, 8)))) != digest(bank)

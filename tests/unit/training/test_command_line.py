@@ -136,6 +136,20 @@ def test_a_stop_comes_after_the_step_and_the_run_goes_on_from_there(folder):
     assert train().read_bytes() == whole
 
 
+def test_an_own_word_is_saved_beside_the_lora_or_alone(folder):
+    lora, told = tensors(train("--own_word", "toy"))
+    rows, told_of_word = tensors("embeddings/toy.safetensors")
+    assert {name: tuple(values.shape) for name, values in rows.items()} == {"clip_l": (2, 24), "clip_g": (2, 24)}
+    assert told["storybooth_recipe"] == told_of_word["storybooth_recipe"]
+    assert told_of_word["modelspec.trigger_phrase"] == "embedding:toy"
+
+    alone = train("--own_word", "toy", "--method", "Textual Inversion", "--lora_name", "alone")
+    assert alone == Path("embeddings", "alone.safetensors")
+    assert [path.name for path in Path("loras").iterdir()] == ["toy.safetensors"] and lora
+    with pytest.raises(ValueError, match=r"own word \(own_word\): got 'sand', which the caption 'a toy' has not"):
+        train("--own_word", "sand")
+
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -164,14 +178,16 @@ def start(words):
 
 
 def test_the_readmes_commands_train_alone_and_on_two_processes(folder):
-    alone, together = commands()
-    done = start(alone)
+    """With an own word, whose gradient comes through the text encoders of both."""
+    single, together = ([*command, "--own_word", "toy", "--word_until", "1"] for command in commands())
+    done = start(single)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(Path("loras", "toy.safetensors"))]
-    first, told = tensors("loras/toy.safetensors")
+    files = [f"{kind}/toy.safetensors" for kind in ("loras", "embeddings")]
+    alone = [tensors(file) for file in files]
     assert "processes" not in done.stderr
-    shutil.rmtree("loras")
-    shutil.rmtree("states")
+    for kind in ("loras", "embeddings", "states"):
+        shutil.rmtree(kind)
 
     assert "--num_processes" in together
     half = start([*together, "--steps", "2"])
@@ -179,11 +195,12 @@ def test_the_readmes_commands_train_alone_and_on_two_processes(folder):
     done = start(together)
     assert done.returncode == 0, done.stderr
     assert "Training on 2 processes." in done.stderr and "goes on after step 2" in done.stderr
-    second, told_again = tensors("loras/toy.safetensors")
-    assert told["storybooth_recipe"] == told_again["storybooth_recipe"]
-    assert json.loads(told_again["storybooth_losses"]) == pytest.approx(json.loads(told["storybooth_losses"]), rel=1e-4)
-    for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, rtol=1e-2, atol=1e-4)
+    for (first, told), (second, told_again) in zip(alone, map(tensors, files), strict=True):
+        assert told["storybooth_recipe"] == told_again["storybooth_recipe"]
+        losses, losses_again = (json.loads(metadata["storybooth_losses"]) for metadata in (told, told_again))
+        assert losses_again == pytest.approx(losses, rel=1e-4)
+        for name, tensor in first.items():
+            torch.testing.assert_close(second[name], tensor, rtol=1e-2, atol=1e-4)
 
 
 def test_the_line_says_in_words_what_is_wrong(folder):

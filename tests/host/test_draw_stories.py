@@ -1,0 +1,170 @@
+"""Many stories over two real servers and a Ray cluster of two nodes: none is lost with a server, a node or the script
+itself, and pages are those of one server that runs the whole graph.
+"""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+
+from storybooth.tests.conftest import HOSTS
+from storybooth.tests.host.story import graph, photo
+from storybooth.workshop import ROOT, host
+from storybooth.workshop.server import install_pack, serve
+from storybooth.workshop.stories import Story, read_stories
+
+pytest.importorskip("ray")
+from ray.cluster_utils import Cluster
+
+STORE = {"object_store_memory": 80 * 2**20, "num_cpus": 2}
+NOTICED = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "health_check_timeout_ms": 2000}
+"""A lost node is noticed within seconds, not half a minute."""
+
+
+@pytest.fixture
+def stories(tmp_path):
+    """A file of eight stories of two characters, between lines that are none."""
+    for character, shift in (("ball", 0), ("pup", 30)):
+        (tmp_path / character).mkdir()
+        for angle in (0, 20):
+            (tmp_path / character / f"{angle}.png").write_bytes(photo(angle + shift))
+    small = graph("", "")
+    (tmp_path / "small.json").write_text(json.dumps(small))
+    layout = {"storyboard": ["storyboard", 0], "layout": "manga", "page_width": 400}
+    small["layout"] = {"class_type": "StoryBoothPageLayout", "inputs": layout | _DEFAULTS}
+    small["panels"]["inputs"]["layout"] = small["page"]["inputs"]["layout"] = ["layout", 0]
+    (tmp_path / "laid.json").write_text(json.dumps(small))
+    (tmp_path / "moon.txt").write_text("{subject} on the moon # on the moon\n[seed=3] a hill\n{subject} at home")
+    lines = [
+        {"name": f"{character}-{number}", "photos": character, "subject": f"a sks {character}", "seed": number}
+        for number in range(4)
+        for character in ("ball", "pup")
+    ]
+    lines[1]["script"] = "moon.txt"
+    lines[2]["settings"] = {"StoryBoothPanelSampler.seed_mode": "same"}
+    lines[4]["workflow"] = "laid.json"
+    lines[5]["settings"] = {"StoryBoothPanelSampler.at_once": 2}  # this one is drawn whole
+    bad = ["{broken", json.dumps({"photos": "nowhere"}), json.dumps({"name": "ball-0", "photos": "ball"})]
+    file = tmp_path / "stories.jsonl"
+    file.write_text("\n".join([bad[0], *map(json.dumps, lines), "", *bad[1:]]))
+    return file
+
+
+_DEFAULTS = {
+    "rows": "",
+    "reading": "left to right",
+    "page_size": "as the layout has it",
+    "gutter": 1.2,
+    "margin": 3.5,
+    "slant": 8.0,
+    "bleed": False,
+}
+
+
+def command(stories, out, *more):
+    words = [sys.executable, ROOT / "scripts" / "draw_stories.py", stories, "--out", out]
+    return [*map(str, words), "--workflow", str(stories.with_name("small.json")), "--patience", "60", *more]
+
+
+def results(out):
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+def pixels(content):
+    with Image.open(io.BytesIO(content)) as picture:
+        return picture.size, picture.tobytes()
+
+
+def test_a_node_a_server_and_the_script_die_and_nothing_is_lost(comfy, stories, tmp_path):
+    if comfy.release != host.NEWEST:
+        pytest.skip("once is enough: it takes a minute")
+    out, base = tmp_path / "out", tmp_path / "second"
+    install_pack(base)
+    cluster = Cluster(initialize_head=True, head_node_args={**STORE, "_system_config": NOTICED})
+    try:
+        node = cluster.add_node(**STORE)
+        with serve(HOSTS / f"comfyui-{host.NEWEST}", base) as doomed:
+            ray = "--ray", cluster.address
+            both = command(stories, out, *ray, "--server", doomed.url, "--server", comfy.url)
+            run = subprocess.Popen(both, stdout=subprocess.PIPE, text=True)
+            told, drawn = "", 0
+            for line in run.stdout:
+                told, drawn = told + line, drawn + ("drawn by http" in line)
+                if "trained by" in line and cluster.worker_nodes:
+                    cluster.remove_node(node, allow_graceful=False)
+                if drawn == 1 and "drawn by http" in line:
+                    os.kill(doomed.pid, signal.SIGKILL)
+                if (drawn >= 3 and "its Ray worker is gone" in told) or drawn == 7:
+                    run.kill()
+                    break
+            told += run.communicate(timeout=100)[0]
+            rest = command(stories, out, *ray, "--server", comfy.url)
+            done = subprocess.run(rest, capture_output=True, text=True, timeout=500, check=False)
+            (out / "ball-0.png").write_bytes(b"what somebody has put there")
+            own = command(stories, out, *ray, "--start", "1")
+            again = subprocess.run(own, capture_output=True, text=True, timeout=500, check=False)
+    finally:
+        cluster.shutdown()
+    assert done.stderr.strip() == "3 of 11 stories cannot be drawn; results.jsonl says why.", done.stderr
+    assert "its Ray worker is gone" in told, told
+    assert f"{doomed.url}: lost" in told, told
+    assert 3 <= done.stdout.count("drawn before") < 8, done.stdout
+    assert told.count("trained by") + done.stdout.count("trained by") == 2
+    assert "drawn by one server, as panels at once" in told + done.stdout
+    assert again.stdout.count("drawn before") == 7, again.stdout
+    assert "ball-0: drawn by server 1" in again.stdout
+    reasons = {entry["line"]: entry["error"] for entry in results(out) if "error" in entry}
+    assert reasons.keys() == {1, 11, 12}
+    assert "not JSON" in reasons[1]
+    assert "there is no folder" in reasons[11]
+    assert "is taken by line 2" in reasons[12]
+
+    whole = [story for story in read_stories(stories, stories.with_name("small.json")) if isinstance(story, Story)]
+    drawn = [entry["name"] for entry in results(out) if "pages" in entry]
+    assert sorted(drawn) == sorted([*(story.name for story in whole), "ball-0"])  # each once, but for that one
+    for story in whole:
+        story.photos.upload(comfy)
+        (page,) = comfy.run(story.graph).images(story.saver)
+        assert pixels(page) == pixels((out / f"{story.name}.png").read_bytes()), story.name
+    assert not list((comfy.base / "input" / "storybooth_loans").glob("*"))
+    assert not list((comfy.base / "models" / "identity_banks" / "storybooth_loans").glob("*"))
+
+
+@contextmanager
+def files(folder):
+    """The address of a server that gives out what lies in a folder."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_servers_that_are_none(comfy, stories, tmp_path):
+    """Asked by a copy of the pack that has one line more."""
+    if comfy.release != host.NEWEST:
+        pytest.skip("once is enough")
+    pack = install_pack(tmp_path / "another")
+    with (pack / "comic" / "page.py").open("a") as code:
+        code.write("# one line more\n")
+    (tmp_path / "no pack").mkdir()
+    (tmp_path / "no pack" / "object_info").write_text("{}")
+    with files(tmp_path) as none, files(tmp_path / "no pack") as bare:
+        urls = none, bare, comfy.url, "http://127.0.0.1:9"
+        words = [*command(stories, tmp_path / "out", "--patience", "15"), *(f"--server={url}" for url in urls)]
+        words[1] = str(pack / "scripts" / "draw_stories.py")
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "No server is left, and 8 stories wait. Start one and run this again: it goes on."
+    assert f"{none} is no ComfyUI" in done.stdout
+    assert f"{bare} has no StoryBooth" in done.stdout
+    assert f"{comfy.url} has another version of StoryBooth" in done.stdout
+    assert "http://127.0.0.1:9: lost" in done.stdout
