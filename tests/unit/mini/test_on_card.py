@@ -76,9 +76,11 @@ def test_weights_that_travelled_are_taken_up_elsewhere(run, tmp_path, capsys):
     vae = load_file(out / "vae.safetensors")
     again = load_file(run("second", "--stages", "eye", "--from", str(out)) / "vae.safetensors")
     assert "weights of the network start from it" in capsys.readouterr().out
-    # Latents are brought to their size anew, on the same pictures: nothing but rounding may differ.
+    # Latents are brought to their size anew, on the same pictures. After one step they are still so alike that their
+    # size, by which these two are divided, is mostly what half precision has rounded.
     for name, x in vae.items():
-        torch.testing.assert_close(again[name].float(), x.float(), rtol=0.02, atol=0.02)
+        room = 0.05 * float(x.float().abs().max()) if "quant_conv" in name else 0
+        torch.testing.assert_close(again[name].float(), x.float(), rtol=0, atol=room)
 
 
 def test_a_signal_ends_the_run_after_the_step_at_hand():
