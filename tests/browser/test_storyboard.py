@@ -1,7 +1,9 @@
 """The storyboard on its node and as a board, in the classic canvas and in Nodes 2.0."""
 
+import contextlib
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from storybooth.development.canvas import open_canvas, wait_for_canvas, wait_until_stored
 from storybooth.tests.host import story
@@ -32,6 +34,16 @@ def uncover(page):
 
 def expect_script(page, *lines):
     page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines))
+
+
+def undo_to(page, *lines):
+    """Undo the last step; or two, where a node has grown meanwhile: ComfyUI takes that for a step too."""
+    press(page, "Control+z")
+    with contextlib.suppress(TimeoutError):
+        page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines), timeout=60_000)
+        return
+    press(page, "Control+z")
+    expect_script(page, *lines)
 
 
 def press(page, *keys):
@@ -78,8 +90,7 @@ def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, 
     expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
     press(page, "Alt+ArrowRight")
     expect_script(page, WALKING, SITTING, SEA, HOUSE + ", at night # Non")
-    press(page, "Control+z")
-    expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
+    undo_to(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
     expect(page.locator(".storybooth-card:focus")).to_have_count(1)
     page.wait_for_function(f"!{NODE}.graph?._restoring")
 
