@@ -125,13 +125,16 @@ class _Reading:
         self._subjects = subjects
         self._subject = subject
         self._encoded: dict[str, Conditioning] = {}
+        self._knowing: dict[tuple[str, str], Conditioning] = {}
 
     def of(self, prompt: str, panel: Panel, characters: tuple[str, ...]) -> Conditioning:
         """The conditioning of a prompt of `panel` that shows these of the cast."""
         if prompt not in self._encoded:
             self._encoded[prompt] = _encode(self._clip, prompt, f"script, line {panel.line}")
         subject = self._subject if not self._subjects else "".join(map(self._subjects.get, characters[:1]))
-        return with_words(self._encoded[prompt], self._clip, prompt, subject)
+        if (prompt, subject) not in self._knowing:  # equal prompts stay one conditioning: panels of it share a batch
+            self._knowing[prompt, subject] = with_words(self._encoded[prompt], self._clip, prompt, subject)
+        return self._knowing[prompt, subject]
 
 
 def _without_brought(panels: tuple[Panel, ...], cast: tuple[Character, ...]) -> tuple[Panel, ...]:

@@ -9,7 +9,8 @@ from parity import ALWAYS, CFG, PROMPTS, SEED, SIZE, Scene
 
 from storybooth.consistency.bank import Recipe
 from storybooth.consistency.reader import BankReader
-from storybooth.nodes.consistency import writer
+from storybooth.consistency.writer import BankWriter
+from storybooth.nodes.consistency import writing
 from storybooth.nodes.consistency.patching import with_phase
 from storybooth.nodes.model import bank_geometry
 
@@ -34,7 +35,7 @@ def cancelled(scene: Scene) -> dict[str, bool]:
     vanilla = scene.sample(scene.model, scene.panel, scene.panel_noise)
     writers = []
 
-    class Watched(writer.BankWriter):
+    class Watched(BankWriter):
         def __init__(self, *args):
             super().__init__(*args)
             writers.append(weakref.ref(self))
@@ -48,16 +49,18 @@ def cancelled(scene: Scene) -> dict[str, bool]:
         *("mini", "", PROMPTS[:2], (None, None), SIZE, SIZE, STEPS, CFG, "euler", "normal", SEED, ALWAYS),
         *("compact", "fp32"),
     )
-    whole, writer.BankWriter = writer.BankWriter, Watched
+
+    def write() -> None:
+        watched = Watched(made_with, bank_geometry(scene.model, SIZE, SIZE))
+        model = with_phase(scene.model, watched)
+        writing._write(model, watched, scene.identity, scene.negative, STEPS)
+
     stopped = False
     try:
         with torch.inference_mode():
-            geometry = bank_geometry(scene.model, SIZE, SIZE)
-            writer._write(scene.model, made_with, geometry, scene.identity, scene.negative, STEPS, None)
+            write()
     except InterruptProcessingException:
         stopped = True
-    finally:
-        writer.BankWriter = whole
     after = scene.sample(scene.model, scene.panel, scene.panel_noise)
     return {
         "was cancelled": stopped and len(writers) == 1,

@@ -13,7 +13,7 @@ from parity import ALWAYS, Scene
 
 from storybooth.consistency.reader import BankReader
 from storybooth.nodes import cache
-from storybooth.nodes.consistency import patching
+from storybooth.nodes.consistency import attached
 from storybooth.nodes.consistency.patching import with_phase, without_bank
 from storybooth.nodes.errors import let_go
 from storybooth.nodes.residents import RESIDENTS
@@ -78,14 +78,14 @@ def dynamic(scene: Scene, bank) -> dict:
 
 def stacked(scene: Scene, bank) -> dict:
     """Two banks read by one model. One stays where there is room for two of it."""
-    told, room = {}, patching._room
+    told, room = {}, attached._room
     for name, banks in (("one", 2), ("two", 3)):
         a, b = reader(bank), reader(bank)
-        patching._room = lambda *_, banks=banks: banks * bank.size - a.held - b.held  # noqa: B023
+        attached._room = lambda *_, banks=banks: banks * bank.size - a.held - b.held  # noqa: B023
         both = with_phase(with_phase(scene.model, a), b)
         draw(scene, both)
         told[name] = sum(r.held == bank.size for r in (a, b))
-    patching._room = room
+    attached._room = room
     return told
 
 
