@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, change, element, loadStyle, nodeOf, onConfigured, removePreview, thumbnail, viewUrl } from "./shared.js";
+import { addBox, change, element, loadStyle, nodeOf, onConfigured, removePreview, thumbnail, viewUrl } from "./shared.js";
 import { say } from "./words.js";
 
 const NODE = "StoryBoothPanelSampler";
@@ -20,9 +20,7 @@ class PanelStrip {
   constructor(node) {
     this.node = node;
     this.grid = element("div", "storybooth-strip");
-    const frame = element("div", "storybooth-strip-frame");
-    frame.append(this.grid);
-    addElement(node, PROPERTY, "STORYBOOTH_PANEL_STRIP", frame, MIN_HEIGHT, MARGIN);
+    addBox(node, PROPERTY, "STORYBOOTH_PANEL_STRIP", this.grid, MIN_HEIGHT, MARGIN);
     this.render();
   }
 

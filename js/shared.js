@@ -20,16 +20,22 @@ export function nodeOf(id) {
   return node;
 }
 
-/** Put an element on a node, in neither the API prompt nor the saved workflow. Heights and `margin` in pixels; it
- * takes its share of whatever more the node has, on the classic canvas up to `maxHeight`. */
-export function addElement(node, name, type, element, minHeight, margin, maxHeight) {
-  element.style.minHeight = `${minHeight}px`; // the classic canvas asks getMinHeight, Nodes 2.0 the browser
+loadStyle("shared.css"); // before those of the views, which may say otherwise
+
+/** Put a box on a node, in neither the API prompt nor the saved workflow, and return the frame around it. Heights and
+ * `margin` in pixels; it takes its share of whatever more the node has, on the classic canvas up to `maxHeight`. */
+export function addBox(node, name, type, box, minHeight, margin, maxHeight) {
+  const frame = element("div", "storybooth-frame");
+  box.classList.add("storybooth-box");
+  frame.append(box);
+  frame.style.minHeight = `${minHeight}px`; // the classic canvas asks getMinHeight, Nodes 2.0 the browser
   const getMinHeight = () => minHeight + 2 * margin;
   const getMaxHeight = maxHeight && (() => maxHeight + 2 * margin);
   // The properties panel would take the element away from the node, and list an empty row.
   const options = { serialize: false, hideInPanel: true, margin, getMinHeight, getMaxHeight }; // serialize: of the API prompt
-  const widget = node.addDOMWidget(name, type, element, options);
+  const widget = node.addDOMWidget(name, type, frame, options);
   widget.serialize = false; // saved workflow
+  return frame;
 }
 
 /** Take a sampler's last preview, blurry as it is, off a node that now shows its pictures otherwise. */

@@ -2,7 +2,7 @@
  * the story: nothing else is kept but where its pictures are. */
 
 import { app } from "../../scripts/app.js";
-import { addElement, change, element, freeWidget, loadStyle, nodeOf, onConfigured } from "./shared.js";
+import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured } from "./shared.js";
 import { charactersIn, isOne, joinLines, readLine, splitLines } from "./script_lines.js";
 import { face, faceKey, holdSeeds, listen, matchPictures } from "./story_pictures.js";
 import { Board } from "./storyboard_board.js";
@@ -38,13 +38,11 @@ class Story {
     const head = element("header");
     head.append(this.button, this.count);
     box.append(head, this.row);
-    const frame = element("div", "storybooth-story-frame");
-    frame.append(box);
     this.button.type = "button";
     this.button.addEventListener("click", () => this.open(0));
     this.row.addEventListener("click", ({ target }) => this.open(Number(target.closest("button")?.dataset.line)));
     this.row.addEventListener("keydown", (event) => walk(event, this.row));
-    addElement(node, PROPERTY, "STORYBOOTH_STORY", frame, MIN_HEIGHT, MARGIN, MAX_HEIGHT);
+    addBox(node, PROPERTY, "STORYBOOTH_STORY", box, MIN_HEIGHT, MARGIN, MAX_HEIGHT);
     const widget = node.widgets.find((each) => each.name === "script");
     const told = widget.callback;
     widget.callback = (...given) => {

@@ -3,7 +3,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, button, change, element, freeWidget, loadStyle, onConfigured } from "./shared.js";
+import { addBox, button, change, element, freeWidget, loadStyle, onConfigured } from "./shared.js";
 import { say } from "./words.js";
 
 const NODE = "StoryBoothSubjectImages";
@@ -34,10 +34,7 @@ class SubjectPhotos {
     head.append(choose, say("to"), this.target, this.files);
     const box = element("div", "storybooth-photos");
     box.append(head, this.list, this.status);
-    const frame = element("div", "storybooth-photos-frame");
-    frame.append(box);
-    addElement(node, "storybooth_photos", "STORYBOOTH_PHOTOS", frame, MIN_HEIGHT, MARGIN);
-    this.takeDrops(frame);
+    this.takeDrops(addBox(node, "storybooth_photos", "STORYBOOTH_PHOTOS", box, MIN_HEIGHT, MARGIN));
     for (const name of ["folder", "default_caption"]) {
       const widget = node.widgets.find((each) => each.name === name);
       const told = widget.callback;

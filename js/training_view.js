@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, change, element, freeWidget, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
+import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
 import { say } from "./words.js";
 
 const NODE = "StoryBoothLoraTrainer";
@@ -37,9 +37,7 @@ class TrainingView {
     const head = element("header");
     head.append(this.title, this.button);
     this.box.append(this.hint, head, this.figure, this.numbers, this.note, this.pictures);
-    const frame = element("div", "storybooth-training-frame");
-    frame.append(this.box);
-    addElement(node, PROPERTY, "STORYBOOTH_TRAINING_VIEW", frame, MIN_HEIGHT, MARGIN);
+    addBox(node, PROPERTY, "STORYBOOTH_TRAINING_VIEW", this.box, MIN_HEIGHT, MARGIN);
     this.takeTexts();
     this.render();
   }

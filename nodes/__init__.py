@@ -11,7 +11,7 @@ Rooms by subject: `training`, `consistency`, `comic`, `mini`. What they share li
 - `cache`: banks and panels that were made before; `cache_keys`: what finds them again; `residents`: banks on a device.
 - `canvas`: progress and pictures while a node works; `folders`: where models and fonts lie.
 - `outputs`: files that clients of the API find; `exchange`: LoRAs and banks on their way between servers.
-- `renames`: nodes that had other ids once.
+- `routes`: how the pack adds routes to the server; `renames`: nodes that had other ids once.
 """
 
 from comfy_api.latest import ComfyExtension, io

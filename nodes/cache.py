@@ -19,6 +19,7 @@ from server import PromptServer
 
 from ..consistency.bank import IdentityBank
 from ..consistency.host_memory import give_back
+from .routes import posted
 
 T = TypeVar("T")
 
@@ -95,20 +96,22 @@ def make_room(size: int, spare: Callable[[], int] = spare_memory) -> bool:
     give_back()
     if spare() + BANKS.size + PANELS.size < size:
         return False
-    while spare() < size and (BANKS.drop() or PANELS.drop()):
-        give_back()
+    _let_go(lambda: spare() >= size)
     return spare() >= size
+
+
+def _let_go(enough: Callable[[], bool]) -> None:
+    """Let banks, then panels, leave until that is enough, or nothing is left."""
+    while not enough() and (BANKS.drop() or PANELS.drop()):
+        give_back()
 
 
 async def free(request: web.Request, _: web.StreamResponse) -> None:
     """Free what is kept here when ComfyUI is told to free memory, by its button or through its API."""
     if request.method != "POST" or request.path not in ("/free", "/api/free"):
         return
-    try:
-        asked = (await request.json()).get("free_memory", False)
-    except (ValueError, AttributeError, RecursionError):
-        return
-    if asked:
+    asked = await posted(request)
+    if isinstance(asked, dict) and asked.get("free_memory", False):
         BANKS.clear()
         PANELS.clear()
 
@@ -124,8 +127,7 @@ def releasing_ours(release: Callable[..., int], memory: Callable[[], int] = avai
     def both(target: int, free_active: bool = False) -> int:
         freed = release(target, free_active=free_active)
         before = BANKS.size + PANELS.size
-        while memory() < target and (BANKS.drop() or PANELS.drop()):
-            give_back()
+        _let_go(lambda: memory() >= target)
         return freed + before - BANKS.size - PANELS.size
 
     return both

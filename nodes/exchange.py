@@ -17,17 +17,17 @@ import errno
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 import folder_paths
 from aiohttp import web
 from safetensors import SafetensorError, safe_open
-from server import PromptServer
 
 from ..edition import edition
 from ..files import SUFFIX, file_name, prepare_folder, write_whole
 from .folders import IDENTITY_BANKS, path_for
+from .routes import add_to_server
 
 KINDS = ("loras", IDENTITY_BANKS)
 LOANS = "storybooth_loans"
@@ -115,11 +115,8 @@ def _store(path: Path, pieces: Iterable[bytes], digest: str) -> None:
 
 
 def _digest_of(path: Path) -> str:
-    found = sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            found.update(piece)
-    return found.hexdigest()
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _remove_loans(story: str) -> None:
@@ -133,6 +130,4 @@ def _refusal(reason: object, status: int) -> web.Response:
     return web.json_response({"error": str(reason)}, status=status)
 
 
-_routes = getattr(getattr(PromptServer, "instance", None), "routes", None)
-if _routes is not None:  # some hosts run graphs without a web server
-    _add_routes(_routes)
+add_to_server(_add_routes)

@@ -9,12 +9,12 @@ from threading import Lock
 from typing import Any
 
 from aiohttp import web
-from server import PromptServer
 
 from ...files import file_state
 from ...photo_files import look_into
 from ...training.images import open_photo
 from ...training.photo_captions import photos_with_captions, write_caption
+from ..routes import add_to_server, posted
 from .photo_places import place_of
 
 _SIDE = 320
@@ -87,14 +87,8 @@ def _add_routes(routes: web.RouteTableDef) -> None:
     async def caption(request: web.Request) -> web.Response:
         if request.content_type != "application/json":
             return web.json_response({"error": "Expected JSON."}, status=415)
-        try:
-            asked = await request.json()
-        except (ValueError, RecursionError):  # no JSON, or nested beyond reason
-            asked = None
-        found, status = await answer(_keep, asked)
+        found, status = await answer(_keep, await posted(request))
         return web.json_response(found, status=status)
 
 
-_routes = getattr(getattr(PromptServer, "instance", None), "routes", None)
-if _routes is not None:  # some hosts run graphs without a web server: there is no canvas then
-    _add_routes(_routes)
+add_to_server(_add_routes)

@@ -15,6 +15,7 @@ from server import PromptServer
 
 from ...training.curve import outline, smooth, top
 from ..canvas import save_for_canvas, send_event
+from ..routes import add_to_server, posted
 
 PROPERTY = "storybooth_training"
 _POINTS = 240  # of each curve: about as many as the node is wide in pixels
@@ -135,10 +136,7 @@ def _add_routes(routes: web.RouteTableDef) -> None:
     async def stop(request: web.Request) -> web.Response:
         if request.content_type != "application/json":
             return web.json_response({"error": "Expected JSON."}, status=415)
-        try:
-            asked = await request.json()
-        except (ValueError, RecursionError):  # no JSON, or nested beyond reason
-            asked = None
+        asked = await posted(request)
         view = TrainingView.open_one
         if view is None or asked != {key: view.state[key] for key in ("prompt_id", "node")}:
             return web.json_response({"error": "This training is not running."}, status=404)
@@ -146,6 +144,4 @@ def _add_routes(routes: web.RouteTableDef) -> None:
         return web.json_response({})
 
 
-_routes = getattr(getattr(PromptServer, "instance", None), "routes", None)
-if _routes is not None:  # some hosts run graphs without a web server: there is no canvas then
-    _add_routes(_routes)
+add_to_server(_add_routes)

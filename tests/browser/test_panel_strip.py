@@ -116,7 +116,7 @@ def test_the_properties_panel_leaves_the_strip_where_and_as_large_as_it_was(comf
     show(comfy, page, graph, nodes2)
     node = "app.rootGraph.getNodeById('panels')"
     page.evaluate(f"{node}.setSize([420, 900]); app.canvas.centerOnNode({node}); app.canvas.ds.scale = 1")
-    frame = page.locator(".storybooth-strip-frame")
+    frame = page.locator(".storybooth-frame:has(.storybooth-strip)")
     height = settled_height(page, frame)
     assert height > 300
     page.evaluate(f"app.canvas.selectNode({node})")
