@@ -31,7 +31,7 @@ export function face(panel, className) {
   Object.assign(image, { src: viewUrl(panel.picture.image), alt: "", draggable: false });
   image.addEventListener("error", () => {
     const gone = element("span", className, say("gone"));
-    gone.title = "ComfyUI keeps these pictures until it restarts. Run the story again to see it.";
+    gone.title = say("ComfyUI keeps these pictures until it restarts. Run the story again to see it.");
     image.replaceWith(gone);
   });
   return image;
@@ -74,7 +74,7 @@ export function listen(storyOf, all) {
     const panels = detail.output?.storybooth_panels?.filter((panel) => panel.storyboard) ?? [];
     if (panels.length) storyOf(panels[0].storyboard)?.finish(panels.map(toPicture));
   });
-  api.addEventListener("execution_start", () => all().forEach((story) => story.say("Drawing…")));
+  api.addEventListener("execution_start", () => all().forEach((story) => story.say(say("Drawing…"))));
   api.addEventListener("execution_success", () => all().forEach((story) => story.end(say("Done."))));
   api.addEventListener("execution_interrupted", () => all().forEach((story) => story.end(say("Cancelled."))));
   api.addEventListener("execution_error", ({ detail }) => {

@@ -162,7 +162,7 @@ class Story {
     const panels = this.panels();
     this.button.disabled = !this.free;
     this.button.title = this.free ? "" : say("The script comes through a wire: edit it where it comes from.");
-    this.count.textContent = panels.length === 1 ? "1 panel" : `${panels.length} panels`;
+    this.count.textContent = panels.length === 1 ? say("1 panel") : say("{count} panels", { count: panels.length });
     while (this.row.children.length > panels.length) this.row.lastChild.remove();
     panels.forEach((panel, index) => {
       const key = [faceKey(panel), panel.stale, panel.text].join("\n");

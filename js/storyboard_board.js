@@ -74,7 +74,8 @@ export class Board {
     const open = panels.find(({ line }) => line >= this.line) ?? panels.at(-1);
     this.line = open?.line ?? 0;
     const shown = panels.filter(({ hidden }) => !hidden).length;
-    this.count.textContent = `${shown} on the page${panels.length > shown ? `, ${panels.length - shown} hidden` : ""}`;
+    const hidden = panels.length - shown;
+    this.count.textContent = hidden ? say("{shown} on the page, {hidden} hidden", { shown, hidden }) : say("{shown} on the page", { shown });
     this.status.textContent = this.story.status;
     this.empty.hidden = panels.length > 0;
     while (this.list.children.length > panels.length) this.list.lastChild.remove();
@@ -190,7 +191,7 @@ export class Board {
     const across = items.findIndex((item) => item.offsetTop > items[0].offsetTop);
     const row = across < 0 ? items.length : across;
     const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -row, ArrowDown: row, Home: -at, End: items.length - 1 - at }[key];
-    const act = key === "Enter" ? () => this.card.focus() : key === say("Delete") ? () => this.remove() : undefined;
+    const act = key === "Enter" ? () => this.card.focus() : key === "Delete" ? () => this.remove() : undefined;
     if (by === undefined && !act) return;
     event.preventDefault();
     if (act) act();

@@ -79,10 +79,10 @@ class SubjectPhotos {
     const isPhoto = ({ name }) => TAKEN.split(",").some((suffix) => name.toLowerCase().endsWith(suffix));
     const photos = files.filter(isPhoto);
     const others = files.filter((file) => !isPhoto(file)).map(({ name }) => name);
-    const left = others.length ? ` Left out, as these are no photos: ${others.join(", ")}.` : "";
+    const left = others.length ? say("Left out, as these are no photos: {names}.", { names: others.join(", ") }) : "";
     const folder = this.target.value.trim().replaceAll("\\", "/");
     if (!folder || folder.split("/").some((part) => !part.trim() || part.startsWith("."))) {
-      this.say(`"${folder}" is no name of a folder. Write one such as anna, or people/anna.`);
+      this.say(say("\"{folder}\" is no name of a folder. Write one such as anna, or people/anna.", { folder }));
       return;
     }
     let added = 0;
@@ -98,12 +98,13 @@ class SubjectPhotos {
         if (!answer.ok) throw new Error((await answer.text()) || answer.statusText || `status ${answer.status}`);
         added++;
       } catch (error) {
-        problem = ` ${photo.name} could not be added: ${error.message}.`;
+        problem = say("{name} could not be added: {error}.", { name: photo.name, error: error.message });
         break;
       }
     }
     if (added) this.choose(folder);
-    this.tell(`${added === 1 ? "1 photo is" : `${added} photos are`} added.${problem}${left}`);
+    const told = added === 1 ? say("1 photo is added.") : say("{added} photos are added.", { added });
+    this.tell([told, problem, left].filter(Boolean).join(" "));
   }
 
   choose(folder) {
