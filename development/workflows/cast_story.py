@@ -26,8 +26,7 @@ SCRIPT = """\
 ROLES = (Role("nupjuki", "a blue sks plush"), Role("bob", "a red sks robot"))
 
 _SENTENCES = {
-    "characters": "The checkpoint, and for each character photos from different sides, in a folder of ComfyUI's "
-    "**input** folder.",
+    "characters": "The checkpoint, and photos of each character from different sides, in a folder of its own.",
     "learn": "A LoRA for each learns how that character looks, under the words of **instance prompt**.",
     "cast": "Each **Character** gets a name for the script, its words and its trainer's model. Chain them, the last "
     "into **cast** of Storyboard.",
@@ -57,7 +56,7 @@ def cast_story(
     for place, role in enumerate(ROLES):
         photos, trainer, character = (str(first + place) for first in (3, 5, 7))
         y = _ROW * place
-        nodes[photos] = Node("StoryBoothSubjectImages", (0, 750 + 290 * place), (250, 250), {"folder": folders[place]})
+        nodes[photos] = Node("StoryBoothSubjectImages", (0, 656 + 339 * place), (250, 304), {"folder": folders[place]})
         nodes[trainer] = Node(
             "StoryBoothLoraTrainer",
             (_COLUMNS[1], y),
@@ -144,4 +143,4 @@ def cast_story(
         )
     )
     app = App((("3", "folder", None), ("4", "folder", None), ("9", "script", 420)), ("14",))
-    return Story(name, nodes, stages, (0, 0, 250, 400), app)
+    return Story(name, nodes, stages, (0, 0, 250, 340), app)

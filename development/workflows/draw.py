@@ -1,4 +1,4 @@
-"""Draw the workflows that ship with the pack: `workflows/*.json`, API twins, thumbnails; `docs/page.jpg`, `canvas.jpg`.
+"""Draw the workflows that ship with the pack: `workflows/*.json`, API twins, thumbnails; three pictures of `docs/`.
 
     .dev/env/bin/python development/workflows/draw.py [name ...]
 
@@ -35,7 +35,7 @@ from storybooth.workshop.client import Graph
 from storybooth.workshop.server import Server, install_pack, serve
 
 WORKFLOWS = ROOT / "workflows"
-CANVAS, PAGE = ROOT / "docs" / "canvas.jpg", ROOT / "docs" / "page.jpg"
+CANVAS, PAGE, BOARD = (ROOT / "docs" / f"{name}.jpg" for name in ("canvas", "page", "board"))
 
 _ADDRESS = "https://huggingface.co/{repository}/resolve/main/{name}"
 _CHECKPOINT = {
@@ -219,8 +219,8 @@ STORIES = (
     ),
     TWO_CHARACTERS,
     cast_story(
-        "cast_story_mini",
-        {"1": Node("StoryBoothMiniCheckpoint", (0, 450), (250, 100))},
+        "storybooth_comic_cast_mini",
+        {"1": Node("StoryBoothMiniCheckpoint", (0, 375), (250, 80))},
         vae=["1", 2],
         folders=("storybooth samples/blue_plush", "storybooth samples/red_robot"),
         sentences={"characters": "A tiny model that comes with StoryBooth, and photos of two toys."},
@@ -231,12 +231,12 @@ STORIES = (
         training={"steps": 30, "learning_rate": 1e-3, "resolution": 128, "gradient_checkpointing": False},
     ),
     cast_story(
-        "cast_story_sdxl",
+        "storybooth_comic_cast_sdxl",
         {
             "1": Node(
-                "CheckpointLoaderSimple", (0, 450), (250, 100), {"ckpt_name": _CHECKPOINT["name"]}, model=_CHECKPOINT
+                "CheckpointLoaderSimple", (0, 375), (250, 80), {"ckpt_name": _CHECKPOINT["name"]}, model=_CHECKPOINT
             ),
-            "2": Node("VAELoader", (0, 630), (250, 60), {"vae_name": _VAE["name"]}, model=_VAE),
+            "2": Node("VAELoader", (0, 535), (250, 60), {"vae_name": _VAE["name"]}, model=_VAE),
         },
         vae=["2", 0],
         folders=("storybooth samples/blue_plush", "storybooth samples/red_robot"),
@@ -364,7 +364,7 @@ def run(page: Page, comfy: Server, story: Story, workflow: dict[str, Any]) -> tu
     page.evaluate(_OPEN, workflow | {"extra": workflow["extra"] | {"ds": {"scale": scale, "offset": offset}}})
     page.evaluate("app.api.addEventListener('execution_success', () => (window.finished = true))")
     page.get_by_test_id("queue-button").click()
-    page.wait_for_function("window.finished", timeout=600_000)
+    page.wait_for_function("window.finished", timeout=1_200_000)
     page.wait_for_timeout(5000)  # for images to load, and for notices to go
     canvas = Image.open(io.BytesIO(page.screenshot(clip=clip)))
     (saved,) = (str(node["id"]) for node in workflow["nodes"] if node["type"] == "SaveImage")
@@ -372,7 +372,17 @@ def run(page: Page, comfy: Server, story: Story, workflow: dict[str, Any]) -> tu
     return Image.open(io.BytesIO(comfy.download(record["outputs"][saved]["images"][0]))), canvas
 
 
-def _photos_to_page(page: Image.Image) -> Image.Image:
+def board(page: Page) -> Image.Image:
+    """The storyboard with the story's pictures, one card open, after a run."""
+    page.set_viewport_size({"width": 1440, "height": 960})
+    page.evaluate("document.querySelector('.storybooth-story header button').click()")
+    page.locator(".storybooth-cards .storybooth-card").first.click()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(2000)
+    return Image.open(io.BytesIO(page.locator(".storybooth-board").screenshot()))
+
+
+def _photos_to_page(page: Image.Image, toys: tuple[str, ...] = ("blue_plush",)) -> Image.Image:
     """Sample photos, and the page that came of them: for a story that needs a model which is not here to draw it."""
     width, height = 512, 512
     sheet = Image.new("RGB", (width, height), "#20242c")
@@ -382,7 +392,8 @@ def _photos_to_page(page: Image.Image) -> Image.Image:
     left = width - page.width - 48  # for the photos
     side = min(left - 16, (height - 64) // 3)
     for row in range(3):
-        photo = Image.open(ROOT / "assets" / "samples" / "blue_plush" / f"{3 * row:02}.jpg").convert("RGB")
+        toy = toys[row % len(toys)]
+        photo = Image.open(ROOT / "assets" / "samples" / toy / f"{3 * row:02}.jpg").convert("RGB")
         place = (16 + (left - 16 - side) // 2, 16 + row * (height - 32 - side) // 2)
         sheet.paste(photo.resize((side, side), Image.Resampling.LANCZOS), place)
     middle, tip = left + 8, left + 24
@@ -393,6 +404,31 @@ def _photos_to_page(page: Image.Image) -> Image.Image:
 def _write(path: str, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     (WORKFLOWS / path).write_text(text, encoding="utf-8", newline="\n")
+
+
+def write(page: Page, comfy: Server, story: Story) -> None:
+    """Write the files of a story. `page` is a fresh one."""
+    open_canvas(page, comfy.url)
+    workflow, api = draw(page, story)
+    _write(f"api/{story.name}.json", api)
+    if story in GRIDS:
+        return
+    _write(f"{story.name}.json", workflow)
+    if "mini" in story.name:
+        picture, canvas = run(page, comfy, story, workflow)
+        if story is STORIES[0]:
+            canvas.convert("RGB").save(CANVAS, quality=85)
+            board(page).convert("RGB").save(BOARD, quality=85)
+            shown = picture.convert("RGB")
+            shown.thumbnail((1024, 1024))
+            shown.save(PAGE, quality=85)
+    elif "_cast_" in story.name:
+        drawn = Image.open(WORKFLOWS / "storybooth_comic_cast_mini.jpg")
+        picture = _photos_to_page(drawn, ("blue_plush", "red_robot"))
+    else:
+        picture = _photos_to_page(Image.open(PAGE))
+    picture.thumbnail((512, 512))
+    picture.convert("RGB").save(WORKFLOWS / f"{story.name}.jpg", quality=85)
 
 
 def main() -> None:
@@ -407,25 +443,8 @@ def main() -> None:
             for story in (*STORIES, *GRIDS):
                 if sys.argv[1:] and story.name not in sys.argv[1:]:
                     continue
-                page = chromium.new_context().new_page()  # a canvas remembers values of an earlier graph
-                open_canvas(page, comfy.url)
-                workflow, api = draw(page, story)
-                _write(f"api/{story.name}.json", api)
-                if story in GRIDS:
-                    continue
-                _write(f"{story.name}.json", workflow)
-                if "mini" in story.name:
-                    picture, canvas = run(page, comfy, story, workflow)
-                    if story is STORIES[0]:
-                        canvas.convert("RGB").save(CANVAS, quality=85)
-                        shown = picture.convert("RGB")
-                        shown.thumbnail((1024, 1024))
-                        shown.save(PAGE, quality=85)
-                else:
-                    drawn = WORKFLOWS / "cast_story_mini.jpg" if story.name.startswith("cast") else PAGE
-                    picture = _photos_to_page(Image.open(drawn))
-                picture.thumbnail((512, 512))
-                picture.convert("RGB").save(WORKFLOWS / f"{story.name}.jpg", quality=85)
+                with chromium.new_context() as context:  # a canvas remembers values of an earlier graph
+                    write(context.new_page(), comfy, story)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,8 @@ MINI, SDXL, TWO = (
     "storybooth_two_characters_mini",
 )
 UPLOADS = "storybooth_comic_photo_uploads_mini"
-CAST, CAST_SDXL = "cast_story_mini", "cast_story_sdxl"
+CAST, CAST_SDXL = "storybooth_comic_cast_mini", "storybooth_comic_cast_sdxl"
 ALL = (CAST, CAST_SDXL, SDXL, UPLOADS, MINI, TWO)
-LAID_OUT = (SDXL, UPLOADS, MINI, TWO)
-"""In two rows, for the first sight; the stories of a cast are not drawn so yet."""
 GRIDS = ("nupjuki_story_mini", "nupjuki_story_sdxl")
 """For scripts: only in the format of the API."""
 
@@ -94,7 +92,7 @@ def test_templates_are_found_by_what_people_search_for(comfy, page):
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
-@pytest.mark.parametrize("name", LAID_OUT)
+@pytest.mark.parametrize("name", ALL)
 def test_a_template_can_be_read_where_it_opens(comfy, page, name, nodes2):
     """On a common screen texts are drawn, nothing overlaps, each node lies in one stage, no wire behind a node."""
     page.set_viewport_size({"width": 1920, "height": 1080})
@@ -114,6 +112,7 @@ def test_a_template_can_be_read_where_it_opens(comfy, page, name, nodes2):
 APP = {
     MINI: ["folder", "subject", "script"],
     SDXL: ["folder", "subject", "script"],
+    CAST: ["folder", "folder", "script"],
     UPLOADS: ["image", "image", "image", "image", "subject", "script"],
 }
 
