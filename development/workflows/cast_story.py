@@ -28,13 +28,12 @@ ROLES = (Role("nupjuki", "a blue sks plush"), Role("bob", "a red sks robot"))
 _SENTENCES = {
     "characters": "The checkpoint, and photos of each character from different sides, in a folder of its own.",
     "learn": "A LoRA for each learns how that character looks, under the words of **instance prompt**.",
-    "cast": "Each **Character** gets a name for the script, its words and its trainer's model. Chain them, the last "
-    "into **cast** of Storyboard.",
+    "cast": "A **Character** each: its name in the script, its words, its trainer's model.",
     "story": "**{nupjuki}** and **{bob}** are drawn side by side, or where **[left=bob]** says. What stands between "
     "bars belongs to one of them.",
     "identity": "The **[id]** lines of each character are drawn together and fill a bank of its own.",
     "panels": "Every panel is drawn with LoRA and bank of those whom it shows, each in its own part of the picture.",
-    "page": "The panels and their captions become one page, saved in ComfyUI's **output** folder.",
+    "page": "Panels, bubbles and captions on one page, saved in the **output** folder.",
 }
 
 

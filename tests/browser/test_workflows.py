@@ -165,8 +165,7 @@ def test_rare_widgets_are_folded_away_and_zeros_say_what_they_mean(comfy, page):
     page.evaluate("comicPage.toggleAdvanced()")
     page.evaluate(f"{size}.value = 20")
     page.evaluate("app.loadGraphData(app.rootGraph.serialize())")
-    page.wait_for_function("app.rootGraph.nodes.length === 1 && app.rootGraph.nodes[0] !== comicPage")
-    page.evaluate("window.comicPage = app.rootGraph.nodes[0]")
+    page.evaluate("window.comicPage = app.rootGraph.nodes.find(({ type }) => type === 'StoryBoothComicPage')")
     assert page.evaluate(shown) == ["columns", "gutter", "caption_place", "caption_size", "font"]
     assert page.evaluate(f"{size}._displayValue") == "20"
 
