@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from . import WorkshopError
@@ -37,6 +37,9 @@ _SLOW = 120
 
 _LOSSES = 3
 """A story with which so many servers were lost, one after another, is not given to a fourth."""
+
+_GONE_WITH_IT = RayActorError, NodeDiedError, ObjectLostError
+"""What Ray says where an actor's process or machine is gone, or what it had made and not handed out yet."""
 
 
 @dataclass(eq=False)
@@ -358,7 +361,9 @@ class Fleet:
         own = name not in self._setting.urls
         cards = int(own and not self._setting.started and "GPU" in ray.cluster_resources())
         nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
-        turn = NodeAffinitySchedulingStrategy(nodes[next(self._turn) % len(nodes)], soft=True)
+        # Not soft=True: what needs no processor of its own, Ray would place anywhere, all of them on one machine.
+        # Should that machine go meanwhile, the call fails, and the next turn is another's.
+        turn = NodeAffinitySchedulingStrategy(nodes[next(self._turn) % len(nodes)], soft=False)
         # It gives files to others while it draws: more calls than one at a time.
         remote = ray.remote(
             num_cpus=0, num_gpus=cards, max_concurrency=8, scheduling_strategy="SPREAD" if cards else turn
@@ -384,7 +389,7 @@ class Fleet:
             server = self._calls.pop(reference)
             try:
                 outcome = ray.get(reference)
-            except RayActorError as error:  # its process or its machine is gone
+            except _GONE_WITH_IT as error:
                 outcome = LOST, f"its Ray worker is gone ({str(error).strip().splitlines()[-1]})"
                 server.actor = self._start(server.name).actor
             except RayError as error:  # such as a server that does not start
