@@ -1,7 +1,8 @@
 """Bubbles: sized to their words, put where they cover neither the speaker nor each other, with a tail to the speaker.
 
 The speaker is taken to fill the lower part of its side of the panel: `HEADS` are where that may begin. What is said
-first stands above what follows, or at the side where reading begins.
+first stands above what follows, or at the side where reading begins. On pages that are read from the right, Japanese
+and Chinese stand in columns, as in a manga.
 """
 
 import math
@@ -14,7 +15,17 @@ from PIL import ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
 from .layout import Box, Point
-from .lettering import FULLER, begins_right_to_left, font_for, is_torn, load_font, missing_character, wrap, written
+from .lettering import (
+    FULLER,
+    begins_right_to_left,
+    font_for,
+    is_torn,
+    load_font,
+    missing_character,
+    stands_vertically,
+    wrap,
+    written,
+)
 from .sheet import Sheet
 from .speech import SOUND, Speech
 
@@ -42,7 +53,7 @@ MOST_TRIES = 300
 
 @dataclass(frozen=True)
 class _Bubble:
-    """Words broken into lines, and half the width and height of what is around them."""
+    """Words broken into lines, or columns (`direction` "ttb"), and half the width and height of what is around them."""
 
     speech: Speech
     lines: tuple[str, ...]
@@ -113,7 +124,7 @@ def place_bubbles(
     failed = speeches[-1] if speeches else None
     if len(safe) > 2:
         for shrink in SHRINKS:
-            choices = [_choices(speech, size * shrink, font, safe) for speech in speeches]
+            choices = [_choices(speech, size * shrink, font, safe, right_to_left) for speech in speeches]
             for head in HEADS:
                 zones = _zones(speeches, box, head)
                 placed, reached = _search(choices, safe, box, [*taken, *zones], right_to_left, size * 0.35)
@@ -152,35 +163,39 @@ def check_speech(speeches: Sequence[Speech], font: str) -> None:
             raise ValueError(f"script, line {speech.line}: {error}") from None
 
 
-def _choices(speech: Speech, size: float, font: str, safe: Sequence[Point]) -> list[_Bubble]:
+def _choices(speech: Speech, size: float, font: str, safe: Sequence[Point], right_to_left: bool) -> list[_Bubble]:
     """A bubble in different widths, the shapeliest first."""
     letter = max(6, round(size * SIZES[speech.manner]))
     loaded = bubble_font(speech.words, speech.manner, letter, font)
     text = written(speech.words, loaded)
     direction = "rtl" if begins_right_to_left(text) else None
-    across = [x for x, _ in safe]
-    most = (max(across) - min(across)) / FILL
-    length = loaded.getlength(text)
+    if right_to_left and speech.manner != SOUND and stands_vertically(text, loaded):
+        direction = "ttb"
+    vertical = direction == "ttb"
+    along = [point[vertical] for point in safe]
+    most = (max(along) - min(along)) / FILL
+    length = loaded.getlength(text, direction=direction)
     height = sum(loaded.getmetrics())
     made: dict[tuple[str, ...], tuple[tuple[bool, float], _Bubble]] = {}
     for lines in range(1, 13):
         width = min(most, length / lines * 1.12 + letter)
         try:
-            broken = tuple(wrap(text, loaded, width))
+            broken = tuple(wrap(text, loaded, width, direction))
         except ValueError:
             break
         if broken in made:
             continue
-        wide = max(loaded.getlength(line) for line in broken)
-        high = len(broken) * height
+        sides = max(loaded.getlength(line, direction=direction) for line in broken), len(broken) * height
+        wide, high = reversed(sides) if vertical else sides
         if speech.manner == SOUND:
             half = wide / 2 + letter * 0.15, high / 2
         else:
             more = 1.34 if speech.manner == "shout" else 1.0
             puff = PUFF * letter if speech.manner == "thought" else 0.0
             half = (wide / 2 + letter * 0.25) * FILL * more + puff, (high / 2 + letter * 0.05) * FILL * more + puff
-        # About half as wide again as high is what bubbles look like. No word is torn, where that can be.
-        shape = abs(math.log(half[0] / half[1] / 1.6))
+        # About half as wide again as high is what bubbles look like; with columns, they are higher than wide. No word
+        # is torn, where that can be.
+        shape = abs(math.log(half[0] / half[1] / (0.55 if vertical else 1.6)))
         torn = is_torn(text, broken)
         made[broken] = (torn, shape), _Bubble(speech, broken, loaded, direction, half)
     ranked = sorted(made.values(), key=lambda found: found[0])
@@ -454,6 +469,12 @@ def _write(sheet: Sheet, bubble: _Bubble, centre: Point, outlined: bool = False)
     """The lines of a bubble around its centre."""
     font = bubble.font
     ascent, descent = font.getmetrics()
+    if bubble.direction == "ttb":
+        top = centre[1] - max(font.getlength(line, direction="ttb") for line in bubble.lines) / 2
+        right = centre[0] + (len(bubble.lines) - 1) * (ascent + descent) / 2
+        for index, line in enumerate(bubble.lines):
+            sheet.write(line, round(right - index * (ascent + descent)), round(top), font, INK, "ttb")
+        return
     top = centre[1] - len(bubble.lines) * (ascent + descent) / 2
     for index, line in enumerate(bubble.lines):
         baseline = round(top + ascent + index * (ascent + descent))

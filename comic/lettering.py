@@ -27,6 +27,7 @@ _SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # Korean, like English, breaks between words.
 _IDEOGRAPH = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNIT = re.compile(rf"[（「『【《〈“‘]*[{_IDEOGRAPH}][、。，．！？：；）」』】》〉”’…ー]*|[^\s{_IDEOGRAPH}]+")
+_IDEOGRAPHS = re.compile(f"[{_IDEOGRAPH}]")
 _LETTER = re.compile("(?s:.)[\u0300-\u036f\u200d\ufe00-\ufe0f]*")
 
 
@@ -131,6 +132,12 @@ def begins_right_to_left(text: str) -> bool:
     return next((direction for direction in directions if direction in ("L", "R", "AL")), "L") != "L"
 
 
+def stands_vertically(text: str, font: FreeTypeFont) -> bool:
+    """Whether `text` is written in columns on a page that is read from the right: Japanese and Chinese are, where
+    Pillow has the library that gives their brackets and dashes their upright forms."""
+    return font.layout_engine == Layout.RAQM and bool(_IDEOGRAPHS.search(text)) and not is_right_to_left(text)
+
+
 def missing_character(caption: str, font: FreeTypeFont) -> str | None:
     """The first character of a caption that the font cannot draw."""
     absent = _picture(ABSENT, font)
@@ -143,8 +150,10 @@ def missing_character(caption: str, font: FreeTypeFont) -> str | None:
     return None
 
 
-def wrap(caption: str, font: FreeTypeFont, width: int) -> list[str]:
+def wrap(caption: str, font: FreeTypeFont, width: float, direction: str | None = None) -> list[str]:
     """Break a caption into lines of at most `width` pixels: between words, and inside a word that is wider.
+
+    `direction`: "ttb" for columns, which are at most so long.
 
     Raises ValueError where a single character is wider.
     """
@@ -153,12 +162,12 @@ def wrap(caption: str, font: FreeTypeFont, width: int) -> list[str]:
     for match in _UNIT.finditer(caption):
         gap = " " if caption[: match.start()][-1:].isspace() else ""
         longer = line + gap + match.group() if line else match.group()
-        if font.getlength(longer) <= width:
+        if font.getlength(longer, direction=direction) <= width:
             line = longer
             continue
         if line:
             lines.append(line)
-        *full, line = _pieces(match.group(), font, width)
+        *full, line = _pieces(match.group(), font, width, direction)
         lines.extend(full)
     return [*lines, line] if line else lines
 
@@ -168,16 +177,16 @@ def is_torn(caption: str, lines: Iterable[str]) -> bool:
     return [unit for line in lines for unit in _UNIT.findall(line)] != _UNIT.findall(caption)
 
 
-def _pieces(word: str, font: FreeTypeFont, width: int) -> list[str]:
+def _pieces(word: str, font: FreeTypeFont, width: float, direction: str | None) -> list[str]:
     """Cut a word into pieces of at most `width` pixels; accents and the like stay with their letter."""
     pieces = [""]
     for letter in _LETTER.findall(word):
-        if font.getlength(letter) > width:
+        if font.getlength(letter, direction=direction) > width:
             raise ValueError(
                 f"caption_size: at {font.size:g} pixels the character '{letter}' is wider than a panel. "
                 "Choose a smaller size, or 0 for one that fits."
             )
-        if font.getlength(pieces[-1] + letter) > width:
+        if font.getlength(pieces[-1] + letter, direction=direction) > width:
             pieces.append("")
         pieces[-1] += letter
     return pieces

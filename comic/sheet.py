@@ -53,6 +53,8 @@ class Line:
 
     `ascent` and `descent`: from the baseline up and down. `family`: the font's name, `font`: its file, "" for Pillow's
     own. `right_to_left`: it is read from the right; `text` and `words` are in the order of reading all the same.
+    `vertical`: it is a column. It begins at `baseline`, and `width`, as its words' places, is how far down it reaches
+    from there; across, it reaches from `left` as far as `ascent` and `descent` together.
     """
 
     text: str
@@ -67,6 +69,7 @@ class Line:
     font: str
     ink: tuple[int, int, int]
     right_to_left: bool = False
+    vertical: bool = False
 
 
 @dataclass
@@ -134,17 +137,22 @@ class Sheet:
         ink: tuple[int, int, int],
         direction: str | None = None,
     ) -> None:
-        """Write a line around `centre`. `direction`: "rtl", or None for the font's own."""
+        """Write a line around `centre`.
+
+        `direction`: "rtl", "ttb" for a column that begins at `baseline`, or None for the font's own.
+        """
         draw = ImageDraw.Draw(self.picture)
-        draw.text((centre, baseline), text, ink, font, anchor="ms", direction=direction)
+        vertical = direction == "ttb"
+        draw.text((centre, baseline), text, ink, font, anchor="mt" if vertical else "ms", direction=direction)
         right_to_left = direction == "rtl"
+        ascent, descent = font.getmetrics()
         width = font.getlength(text, direction=direction)
-        left = centre - width / 2
+        start_of_words = 0.0 if vertical else centre - width / 2
+        left = centre - (ascent + descent) / 2 if vertical else start_of_words
         words = []
         for match in re.finditer(r"\S+", text):
             start, end = (font.getlength(text[:at], direction=direction) for at in match.span())
-            words.append(Word(match.group(), left + (width - end if right_to_left else start), end - start))
-        ascent, descent = font.getmetrics()
+            words.append(Word(match.group(), start_of_words + (width - end if right_to_left else start), end - start))
         file = font.path if isinstance(font.path, str | Path) else ""
         self.lines.append(
             Line(
@@ -160,6 +168,7 @@ class Sheet:
                 str(file),
                 ink,
                 right_to_left,
+                vertical,
             )
         )
 

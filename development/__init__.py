@@ -5,6 +5,7 @@
 - `workflows`: the shipped workflows, drawn on a real canvas.
 - `benchmarks`: what `python dev.py benchmark` runs.
 - `help_pages`: writes the help pages' tables and the labels of the oldest canvas from the nodes.
+- `languages`: the canvas and the help pages in other languages.
 - `within`: runs a script in ComfyUI's own process; `browser`, `canvas`: a real Chromium and ComfyUI's canvas in it.
 """
 

@@ -36,6 +36,8 @@ _COMFYUIS = ("sampler_name", "scheduler")
 Info = Mapping[str, Any]
 """A node as ComfyUI's /object_info tells it."""
 
+Row = tuple[str, str, str]
+
 
 def written(all_nodes: Mapping[str, Info]) -> dict[Path, str]:
     """All files as they should be, given the whole answer of /object_info.
@@ -57,21 +59,26 @@ def _labels(nodes: Mapping[str, Info]) -> str:
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
-def _page(name: str, info: Info) -> str:
-    file = PAGES / f"{name}.md"
+def rows(info: Info) -> tuple[list[Row], list[Row]]:
+    """What the tables of inputs and of outputs say: label, value or kind, tooltip."""
     inputs = [
         (spec[1]["display_name"], _value(key, spec, optional), spec[1]["tooltip"])
         for key, spec, optional in _inputs(info)
     ]
     kinds = [f"`{kind}`" for kind in info["output"]]
-    outputs = [*zip(info["output_name"], kinds, info["output_tooltips"] or [], strict=True)]
+    return inputs, [*zip(info["output_name"], kinds, info["output_tooltips"] or [], strict=True)]
+
+
+def _page(name: str, info: Info) -> str:
+    file = PAGES / f"{name}.md"
+    inputs, outputs = rows(info)
     if file.is_file():
         page = file.read_text(encoding="utf-8")
     else:
         headings = [f"\n## {heading}\n" for heading, rows in (("Inputs", inputs), ("Outputs", outputs)) if rows]
         page = f"# {info['display_name']}\n\n{info['description']}\n" + "".join(headings)
-    page = _with_table(page, name, "Inputs", ("input", "value", "what it does"), inputs)
-    return _with_table(page, name, "Outputs", ("output", "kind", "what it is"), outputs)
+    page = with_table(page, f"{name}.md", "Inputs", ("input", "value", "what it does"), inputs)
+    return with_table(page, f"{name}.md", "Outputs", ("output", "kind", "what it is"), outputs)
 
 
 def _inputs(info: Info) -> Iterator[tuple[str, Sequence[Any], bool]]:
@@ -107,14 +114,17 @@ def _number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _with_table(page: str, name: str, heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The page with this table right below its heading, in place of the one that stands there."""
+def with_table(page: str, name: str, heading: str, head: Sequence[str], rows: Sequence[Row]) -> str:
+    """The page with this table right below its heading, in place of the one that stands there.
+
+    Raises WorkshopError, naming the file `name` in js/docs, where there is no such heading.
+    """
     place = re.compile(rf"^## {heading}\n(?:\n\|.*(?:\n\|.*)*\n)?", re.MULTILINE)
     if not rows:
         return page
     if not place.search(page):
         raise WorkshopError(
-            f"js/docs/{name}.md: put a line '## {heading}' where the table of its {heading.lower()} belongs."
+            f"js/docs/{name}: put a line '## {heading}' where the table of its {heading.lower()} belongs."
         )
     lines = [head, ["---"] * len(head), *([f"**{label}**", value, _plain(text)] for label, value, text in rows)]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -60,6 +60,9 @@ def sheet(pages: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     return made
 
 
+_CALM = (0, 0, 9, 3, 3, 4)
+"""Photos of one and the other toy, by turns, with nothing but wall or sky above."""
+
 BUBBLES = """\
 {subject} @nupjuki: Where am I? # A bubble
 {subject} @bo (thinks): I should never have left the vintage cafe. # thinks
@@ -69,12 +72,24 @@ BUBBLES = """\
 {subject} @a (left): One. @b (right): Two! @a (left): Three? @b (right): Four… # left and right"""
 
 
+def with_sky(photo: Image.Image) -> Image.Image:
+    """The photo with room above: its top edge goes on upwards, by 40 % of its height."""
+    sky = photo.height * 2 // 5
+    made = Image.new("RGB", (photo.width, photo.height + sky))
+    edge = photo.crop((0, 0, photo.width, 8)).resize((16, 1), Image.Resampling.BOX)  # without its grain
+    made.paste(edge.resize((photo.width, sky), Image.Resampling.BICUBIC))
+    made.paste(photo, (0, sky))
+    return made
+
+
 def bubbles() -> Image.Image:
     """A page with every kind of bubble."""
     panels = parse(BUBBLES, "a toy")
-    layout = lay_out(len(panels), rows="1 1 1 / 1 1 1", page_size="screen 16:9", page_width=1800)
+    layout = lay_out(len(panels), rows="1 1 1 / 1 1 1", page_size="square", page_width=1600)
+    shown = [ROOT / "assets" / "samples" / _TOYS[index % 2] / f"{number:02}.jpg" for index, number in enumerate(_CALM)]
+    pictures = [with_sky(Image.open(file).convert("RGB")) for file in shown]
     captions, speeches = [panel.caption for panel in panels], [panel.speech for panel in panels]
-    return draw_pages(photos(len(panels)), captions, layout, "below", speeches=speeches)[0]
+    return draw_pages(pictures, captions, layout, "below", speeches=speeches)[0]
 
 
 def main() -> None:

@@ -3,13 +3,15 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { addBox, change, element, loadStyle, nodeOf, onConfigured, removePreview, thumbnail, viewUrl } from "./shared.js";
+import { say } from "./words.js";
 
 const NODE = "StoryBoothPanelSampler";
 const PROPERTY = "storybooth_panels"; // of the node: {total, panels}; what a saved workflow remembers
 const MIN_HEIGHT = 150; // pixels; the strip takes whatever more the node has, and scrolls
 const MARGIN = 8; // pixels around it
 const MOST = 1000; // slots: a workflow from elsewhere may claim any number
-const GONE = "ComfyUI keeps these pictures until it restarts. Run the story again to see it.";
+const GONE = say("ComfyUI keeps these pictures until it restarts. Run the story again to see it.");
+const EMPTY = say("The panels appear here as they are drawn.");
 
 const strips = new WeakMap();
 
@@ -56,7 +58,7 @@ class PanelStrip {
   render() {
     const { total, panels } = this.remembered();
     const slots = Array.from({ length: total }, (_, index) => this.slot(index, panels.find((p) => p.index === index)));
-    this.grid.replaceChildren(...(slots.length ? slots : [element("p", "", "The panels appear here as they are drawn.")]));
+    this.grid.replaceChildren(...(slots.length ? slots : [element("p", "", EMPTY)]));
   }
 
   /** A slot keeps its element while it shows the same picture, so that nothing flickers or loads twice. */
@@ -64,7 +66,7 @@ class PanelStrip {
     const url = panel ? viewUrl(panel.image) : "";
     const shown = this.grid.children[index];
     if (shown?.dataset.url === url) return shown;
-    const label = panel?.caption ? `${index + 1}. ${panel.caption}` : `Panel ${index + 1}`;
+    const label = panel?.caption ? `${index + 1}. ${panel.caption}` : say("Panel {number}", { number: index + 1 });
     const slot = panel ? thumbnail(label, url, GONE) : element("span", "", `${index + 1}`);
     slot.dataset.url = url;
     return slot;

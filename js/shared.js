@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { say } from "./words.js";
 
 /** Load a stylesheet of this folder: ComfyUI serves them, but loads scripts only. */
 export function loadStyle(name) {
@@ -96,7 +97,7 @@ export function thumbnail(label, url, goneBecause) {
   Object.assign(link, { href: url, target: "_blank", title: label });
   const image = Object.assign(element("img"), { src: url, alt: label, draggable: false });
   image.addEventListener("error", () => {
-    const gone = element("span", "", "gone");
+    const gone = element("span", "", say("gone"));
     gone.title = `${label} (${goneBecause})`;
     gone.dataset.url = url;
     link.replaceWith(gone);

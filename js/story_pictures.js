@@ -2,6 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { element, freeWidget, nodeOf, viewUrl } from "./shared.js";
+import { say } from "./words.js";
 
 /** Give each line that is shown its `picture`: the one drawn from its very words, else (`stale`) the one that was drawn
  * beside its neighbour's. Both lists are in story order. */
@@ -25,12 +26,12 @@ export function matchPictures(panels, pictures) {
 
 /** A panel's picture, or a few words where there is none. */
 export function face(panel, className) {
-  if (!panel.picture) return element("span", className, panel.hidden ? "hidden" : "not drawn yet");
+  if (!panel.picture) return element("span", className, panel.hidden ? say("hidden") : say("not drawn yet"));
   const image = element("img", className);
   Object.assign(image, { src: viewUrl(panel.picture.image), alt: "", draggable: false });
   image.addEventListener("error", () => {
-    const gone = element("span", className, "gone");
-    gone.title = "ComfyUI keeps these pictures until it restarts. Run the story again to see it.";
+    const gone = element("span", className, say("gone"));
+    gone.title = say("ComfyUI keeps these pictures until it restarts. Run the story again to see it.");
     image.replaceWith(gone);
   });
   return image;
@@ -48,7 +49,7 @@ export async function holdSeeds(promptId) {
   };
   const answer = await api.fetchApi(`/history/${encodeURIComponent(promptId)}`);
   const nodes = answer.ok ? (await answer.json())[promptId]?.prompt?.[2] : undefined;
-  if (!nodes) return "The server has forgotten that run: where a seed changes after every run, all panels are drawn again.";
+  if (!nodes) return say("The server has forgotten that run: where a seed changes after every run, all panels are drawn again.");
   const held = [];
   for (const [id, { class_type, inputs }] of Object.entries(nodes)) {
     const node = class_type.startsWith("StoryBooth") ? nodeOf(id) : undefined;
@@ -58,7 +59,7 @@ export async function holdSeeds(promptId) {
     freeWidget(node, "seed").value = inputs.seed;
     held.push(node.title);
   }
-  return held.length ? `The seed of ${held.join(" and ")} is fixed now, so that the other panels stay.` : "";
+  return held.length ? say("The seed of {names} is fixed now, so that the other panels stay.", { names: held.join(", ") }) : "";
 }
 
 /** Hear what is drawn, and what goes wrong. `storyOf(id)` is the story of the node that an execution id names. */
@@ -73,9 +74,9 @@ export function listen(storyOf, all) {
     const panels = detail.output?.storybooth_panels?.filter((panel) => panel.storyboard) ?? [];
     if (panels.length) storyOf(panels[0].storyboard)?.finish(panels.map(toPicture));
   });
-  api.addEventListener("execution_start", () => all().forEach((story) => story.say("Drawing…")));
-  api.addEventListener("execution_success", () => all().forEach((story) => story.end("Done.")));
-  api.addEventListener("execution_interrupted", () => all().forEach((story) => story.end("Cancelled.")));
+  api.addEventListener("execution_start", () => all().forEach((story) => story.say(say("Drawing…"))));
+  api.addEventListener("execution_success", () => all().forEach((story) => story.end(say("Done."))));
+  api.addEventListener("execution_interrupted", () => all().forEach((story) => story.end(say("Cancelled."))));
   api.addEventListener("execution_error", ({ detail }) => {
     const message = detail.exception_message?.trim() ?? "";
     const title = nodeOf(detail.node_id)?.title ?? detail.node_type;

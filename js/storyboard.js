@@ -6,6 +6,7 @@ import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured } 
 import { charactersIn, isOne, joinLines, readLine, splitLines } from "./script_lines.js";
 import { face, faceKey, holdSeeds, listen, matchPictures } from "./story_pictures.js";
 import { Board } from "./storyboard_board.js";
+import { say } from "./words.js";
 
 const NODE = "StoryBoothStoryboard";
 const PROPERTY = "storybooth_pictures"; // of the node: [{line, written, seed, image, prompt_id}]; `locked`, too: the line with that seed
@@ -28,11 +29,11 @@ class Story {
     this.refused = null; // {line, text, message}: the line that the server did not understand
     this.before = []; // pictures of the run before the one at hand
     this.status = "";
-    this.button = element("button", "", "Open storyboard");
+    this.button = element("button", "", say("Open storyboard"));
     this.count = element("span");
     this.row = element("div", "storybooth-story-row");
     this.row.setAttribute("role", "toolbar");
-    this.row.setAttribute("aria-label", "Panels of the story");
+    this.row.setAttribute("aria-label", say("Panels of the story"));
     const box = element("div", "storybooth-story");
     const head = element("header");
     head.append(this.button, this.count);
@@ -114,7 +115,7 @@ class Story {
     const older = this.before.filter((old) => !fresh.some(({ line, written }) => line === old.line || written === old.written));
     this.node.properties[PROPERTY] = [...fresh, ...older];
     this.waiting.delete(picture.written);
-    this.say(`Line ${picture.line} is drawn.`);
+    this.say(say("Line {line} is drawn.", { line: picture.line }));
   }
 
   finish(pictures) {
@@ -148,7 +149,7 @@ class Story {
       if (picture) told = await holdSeeds(picture.prompt_id);
     }
     await app.queuePrompt(0, 1);
-    this.say(`Queued. ${told}`);
+    this.say(say("Queued. {told}", { told }));
   }
 
   open(line) {
@@ -160,8 +161,8 @@ class Story {
   render() {
     const panels = this.panels();
     this.button.disabled = !this.free;
-    this.button.title = this.free ? "" : "The script comes through a wire: edit it where it comes from.";
-    this.count.textContent = panels.length === 1 ? "1 panel" : `${panels.length} panels`;
+    this.button.title = this.free ? "" : say("The script comes through a wire: edit it where it comes from.");
+    this.count.textContent = panels.length === 1 ? say("1 panel") : say("{count} panels", { count: panels.length });
     while (this.row.children.length > panels.length) this.row.lastChild.remove();
     panels.forEach((panel, index) => {
       const key = [faceKey(panel), panel.stale, panel.text].join("\n");
@@ -175,7 +176,7 @@ class Story {
       }
       made.dataset.line = panel.line;
       made.firstChild.textContent = panel.number;
-      made.setAttribute("aria-label", `${panel.number ? `Panel ${panel.number}` : "Hidden"}: ${panel.parts.prompt.text}`);
+      made.setAttribute("aria-label", `${panel.number ? say("Panel {number}", { number: panel.number }) : say("Hidden")}: ${panel.parts.prompt.text}`);
     });
     const current = this.row.querySelector("[tabindex='0']") ?? this.row.firstChild;
     for (const each of this.row.children) each.tabIndex = each === current ? 0 : -1;

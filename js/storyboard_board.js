@@ -4,29 +4,30 @@ import { button, element } from "./shared.js";
 import { charactersIn, insertLine, removeLine, setFlag } from "./script_lines.js";
 import { face, faceKey } from "./story_pictures.js";
 import { OpenCard } from "./storyboard_card.js";
+import { say } from "./words.js";
 
 const NEW = "{subject}"; // what a new line says: a blank one would be no panel
 const PATIENCE = 2000; // milliseconds for undo to put a node back that it took away
-const HINT = "Arrow keys walk along the cards, Alt and arrow keys move one, Enter edits it, Delete takes it out.";
+const HINT = say("Arrow keys walk along the cards, Alt and arrow keys move one, Enter edits it, Delete takes it out.");
 
 export class Board {
   constructor() {
     this.story = null;
     this.line = 0; // of the script; that of the card which is open
     this.dialog = element("dialog", "storybooth-board");
-    this.dialog.setAttribute("aria-label", "Storyboard");
+    this.dialog.setAttribute("aria-label", say("Storyboard"));
     this.count = element("span", "storybooth-count");
     this.status = element("output");
     this.list = element("ol", "storybooth-cards");
     this.list.setAttribute("aria-description", HINT);
-    this.empty = element("p", "", "The story is empty. Add a panel, and write what it shows.");
+    this.empty = element("p", "", say("The story is empty. Add a panel, and write what it shows."));
     this.card = new OpenCard(this);
     const head = element("header");
-    const add = button("Add panel", "A panel behind the one that is open", () => this.add());
-    const run = button("Run", "Draw what has changed", () => this.story.run());
+    const add = button(say("Add panel"), say("A panel behind the one that is open"), () => this.add());
+    const run = button(say("Run"), say("Draw what has changed"), () => this.story.run());
     run.className = "storybooth-primary";
-    const close = button("✕", "Close (Escape)", () => this.dialog.close());
-    head.append(element("h2", "", "Storyboard"), this.count, this.status, add, run, close);
+    const close = button("✕", say("Close (Escape)"), () => this.dialog.close());
+    head.append(element("h2", "", say("Storyboard")), this.count, this.status, add, run, close);
     const main = element("main");
     const side = element("div", "storybooth-side");
     side.append(this.empty, this.list);
@@ -73,7 +74,8 @@ export class Board {
     const open = panels.find(({ line }) => line >= this.line) ?? panels.at(-1);
     this.line = open?.line ?? 0;
     const shown = panels.filter(({ hidden }) => !hidden).length;
-    this.count.textContent = `${shown} on the page${panels.length > shown ? `, ${panels.length - shown} hidden` : ""}`;
+    const hidden = panels.length - shown;
+    this.count.textContent = hidden ? say("{shown} on the page, {hidden} hidden", { shown, hidden }) : say("{shown} on the page", { shown });
     this.status.textContent = this.story.status;
     this.empty.hidden = panels.length > 0;
     while (this.list.children.length > panels.length) this.list.lastChild.remove();
@@ -232,7 +234,7 @@ function fill(item, panel) {
   const { parts, picture, number, stale, waiting, refused } = panel;
   const open = element("button", "storybooth-card");
   open.type = "button";
-  open.setAttribute("aria-label", [number ? `Panel ${number}` : "Hidden", parts.prompt.text, refused].filter(Boolean).join(": "));
+  open.setAttribute("aria-label", [number ? say("Panel {number}", { number }) : say("Hidden"), parts.prompt.text, refused].filter(Boolean).join(": "));
   const picked = face(panel, "storybooth-face");
   const flags = element("span", "storybooth-flags");
   flags.append(...parts.flags.map((flag) => element("i", "", flag.text.slice(1, -1))));
@@ -243,8 +245,8 @@ function fill(item, panel) {
   item.className = [stale && "storybooth-stale", waiting && "storybooth-waiting", refused && "storybooth-refused"].filter(Boolean).join(" ");
   const tools = element("span", "storybooth-tools");
   const locked = parts.flags.some(({ name }) => name === "seed");
-  const again = button("", "Draw again, with another seed", () => {});
-  const lock = button("", locked ? "Let go of the seed" : "Keep the seed of this picture", () => {});
+  const again = button("", say("Draw again, with another seed"), () => {});
+  const lock = button("", locked ? say("Let go of the seed") : say("Keep the seed of this picture"), () => {});
   again.append(element("span", "pi pi-refresh")); // PrimeIcons, which ComfyUI loads
   lock.append(element("span", locked ? "pi pi-lock" : "pi pi-lock-open"));
   lock.disabled = !locked && !picture?.seed;

@@ -3,41 +3,43 @@
 import { button, element } from "./shared.js";
 import * as lines from "./script_lines.js";
 import { face, faceKey } from "./story_pictures.js";
+import { say } from "./words.js";
 
 const FLAGS = {
-  id: ["identity", "[id]: the other panels take the character from this picture"],
-  hidden: ["hidden", "[hidden]: not shown on the page"],
-  plain: ["plain", "[plain]: drawn without the identity bank"],
-  nc: ["no character", "[NC]: the subject is left out of this picture"],
+  id: [say("identity"), say("[id]: the other panels take the character from this picture")],
+  hidden: [say("hidden"), say("[hidden]: not shown on the page")],
+  plain: [say("plain"), say("[plain]: drawn without the identity bank")],
+  nc: [say("no character"), say("[NC]: the subject is left out of this picture")],
 };
 const SPEECHES = { "Speech": ["says", "Hello!"], "Thought": ["thinks", "Hm."], "Sound": ["says", "CRASH"] };
+const NAMES = { Speech: say("Speech"), Thought: say("Thought"), Sound: say("Sound") };
 const SOUND = "sound"; // who speaks in a noise
 
 export class OpenCard {
   constructor(board) {
     this.board = board;
     this.box = element("section", "storybooth-open-card");
-    this.box.setAttribute("aria-label", "The open panel");
+    this.box.setAttribute("aria-label", say("The open panel"));
     this.title = element("h3");
     this.figure = element("figure");
     this.note = element("p", "storybooth-note");
     const head = element("header");
     head.append(
       this.title,
-      button("◀", "Move it forward in the story (Alt + left arrow)", () => board.step(-1)),
-      button("▶", "Move it back in the story (Alt + right arrow)", () => board.step(1)),
-      button("Duplicate", "The same panel once more", () => board.duplicate()),
-      button("Delete", "Take the panel out of the story (Delete)", () => board.remove()),
+      button("◀", say("Move it forward in the story (Alt + left arrow)"), () => board.step(-1)),
+      button("▶", say("Move it back in the story (Alt + right arrow)"), () => board.step(1)),
+      button(say("Duplicate"), say("The same panel once more"), () => board.duplicate()),
+      button(say("Delete"), say("Take the panel out of the story (Delete)"), () => board.remove()),
     );
-    this.prompt = this.field("textarea", "Picture", "What the panel shows; {subject} stands for the character", "prompt");
+    this.prompt = this.field("textarea", say("Picture"), say("What the panel shows; {subject} stands for the character"), "prompt");
     this.characters = element("div", "storybooth-buttons");
     this.speech = element("div", "storybooth-speeches");
     const speeches = element("div", "storybooth-buttons");
     for (const [name, [how, words]] of Object.entries(SPEECHES)) {
-      speeches.append(button(`+ ${name}`, `Letter a ${name.toLowerCase()} into the panel`, () => this.say(name, how, words)));
+      speeches.append(button(`+ ${NAMES[name]}`, say("Letter a {name} into the panel", { name: NAMES[name].toLowerCase() }), () => this.say(name, how, words)));
     }
     this.prompt.rows = 3;
-    this.caption = this.field("textarea", "Caption", "Told beside the picture", "caption");
+    this.caption = this.field("textarea", say("Caption"), say("Told beside the picture"), "caption");
     this.caption.rows = 1;
     this.flags = element("div", "storybooth-buttons");
     this.toggles = Object.entries(FLAGS).map(([name, [label, title]]) => {
@@ -45,16 +47,16 @@ export class OpenCard {
       toggle.dataset.flag = name;
       return toggle;
     });
-    this.seed = this.field("input", "Seed", "Empty: that of the sampler", "seed");
+    this.seed = this.field("input", say("Seed"), say("Empty: that of the sampler"), "seed");
     this.seed.inputMode = "numeric";
     this.lock = button("", "", () => board.lock());
     const seeds = element("div", "storybooth-buttons");
-    this.again = button("Draw again", "", () => board.drawAgain());
+    this.again = button(say("Draw again"), "", () => board.drawAgain());
     seeds.append(this.seed.parentNode, this.again, this.lock);
-    const said = group("Speech", this.speech, speeches);
-    this.line = this.field("textarea", "As it stands in the script", "", "line");
-    this.box.append(head, this.figure, this.note, this.prompt.parentNode, group("Characters", this.characters), said);
-    this.box.append(this.caption.parentNode, group("How it is drawn", this.flags), seeds, this.line.parentNode);
+    const said = group(say("Speech"), this.speech, speeches);
+    this.line = this.field("textarea", say("As it stands in the script"), "", "line");
+    this.box.append(head, this.figure, this.note, this.prompt.parentNode, group(say("Characters"), this.characters), said);
+    this.box.append(this.caption.parentNode, group(say("How it is drawn"), this.flags), seeds, this.line.parentNode);
   }
 
   /** A labelled field that writes `part` of the line with every key. */
@@ -123,12 +125,12 @@ export class OpenCard {
     if (!panel) return;
     const { parts, text, picture, stale, waiting, refused } = panel;
     Object.assign(this, { panel, parts, text });
-    this.title.textContent = panel.number ? `Panel ${panel.number}` : "Hidden";
+    this.title.textContent = panel.number ? say("Panel {number}", { number: panel.number }) : say("Hidden");
     if (this.figure.dataset.key !== faceKey(panel)) this.figure.replaceChildren(face(panel, "storybooth-face"));
     this.figure.dataset.key = faceKey(panel);
     this.figure.classList.toggle("storybooth-stale", Boolean(stale));
     this.figure.classList.toggle("storybooth-waiting", waiting);
-    this.note.textContent = refused || (stale && !waiting ? "The line has changed since. Run draws it again." : "");
+    this.note.textContent = refused || (stale && !waiting ? say("The line has changed since. Run draws it again.") : "");
     this.note.classList.toggle("storybooth-refused", Boolean(refused));
     const set = (field, value) => {
       if (force || field !== document.activeElement || !same(field.value, value)) if (field.value !== value) field.value = value;
@@ -147,10 +149,10 @@ export class OpenCard {
     const others = parts.flags.filter(({ name }) => !(name in FLAGS) && name !== "seed");
     this.flags.replaceChildren(...this.toggles, ...others.map((flag) => element("i", "", flag.text)));
     this.again.title = panel.identity
-      ? "With another seed. Others take the character from this picture: where a bank is written, they change with it"
-      : "With another seed; all other panels stay";
-    this.lock.textContent = seed ? "Unlock" : "Lock";
-    this.lock.title = seed ? "Take the panel's own seed out" : lockable(picture);
+      ? say("With another seed. Others take the character from this picture: where a bank is written, they change with it")
+      : say("With another seed; all other panels stay");
+    this.lock.textContent = seed ? say("Unlock") : say("Lock");
+    this.lock.title = seed ? say("Take the panel's own seed out") : lockable(picture);
     this.lock.disabled = !seed && !picture?.seed;
     this.lock.setAttribute("aria-pressed", Boolean(seed));
   }
@@ -168,7 +170,7 @@ export class OpenCard {
 
   /** A toggle that puts a character into the picture, or takes it out. */
   character(name) {
-    const toggle = button(name, `{${name}} in the picture`, () => {
+    const toggle = button(name, say("{name} in the picture", { name: `{${name}}` }), () => {
       const wanted = toggle.getAttribute("aria-pressed") !== "true";
       this.board.write(lines.setCharacter(this.text, name, wanted));
     });
@@ -191,10 +193,10 @@ export class OpenCard {
 
   speechRow(index) {
     const row = element("div", "storybooth-speech");
-    const who = Object.assign(element("input"), { ariaLabel: "Who speaks", maxLength: 40, spellcheck: false });
-    const how = choice("How", lines.HOW);
-    const where = choice("Where", lines.WHERE);
-    const words = Object.assign(element("textarea"), { ariaLabel: "Words", rows: 1 });
+    const who = Object.assign(element("input"), { ariaLabel: say("Who speaks"), maxLength: 40, spellcheck: false });
+    const how = choice(say("How"), lines.HOW);
+    const where = choice(say("Where"), lines.WHERE);
+    const words = Object.assign(element("textarea"), { ariaLabel: say("Words"), rows: 1 });
     const told = () => ({ speaker: who.value.trim(), how: how.value, where: where.value });
     this.listen(who, () => {
       if (!lines.isName(who.value.trim())) return who.setAttribute("aria-invalid", "true");
@@ -210,7 +212,7 @@ export class OpenCard {
       const readBack = ({ speech }) => speech[index]?.words.text ?? "";
       this.change(lines.setWords(this.text, index, words.value), words.value, readBack, index + 1);
     });
-    const gone = button("✕", "Take this out", () => this.board.write(lines.removeSpeech(this.text, index)));
+    const gone = button("✕", say("Take this out"), () => this.board.write(lines.removeSpeech(this.text, index)));
     row.append(who, how, where, gone, words);
     return row;
   }
@@ -232,8 +234,8 @@ function choice(label, values) {
 }
 
 function lockable(picture) {
-  if (picture?.seed) return "Write the seed of this picture into its line, so that it stays";
-  return picture ? "An identity image without a seed of its own: the bank holds it" : "There is no picture yet";
+  if (picture?.seed) return say("Write the seed of this picture into its line, so that it stays");
+  return picture ? say("An identity image without a seed of its own: the bank holds it") : say("There is no picture yet");
 }
 
 const same = (one, other) => one.split(/\s+/).join(" ").trim() === other.split(/\s+/).join(" ").trim();

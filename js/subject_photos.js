@@ -4,6 +4,7 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { addBox, button, change, element, freeWidget, loadStyle, onConfigured } from "./shared.js";
+import { say } from "./words.js";
 
 const NODE = "StoryBoothSubjectImages";
 const MIN_HEIGHT = 150; // pixels; the list takes whatever more the node has, and scrolls
@@ -26,11 +27,11 @@ class SubjectPhotos {
       this.add([...this.files.files]);
       this.files.value = ""; // so that the same photo can be chosen again
     });
-    this.target = Object.assign(element("input"), { spellcheck: false, ariaLabel: "Folder that photos are added to" });
-    this.target.title = "The folder of ComfyUI's input folder that photos are added to; one that is not there is made";
+    this.target = Object.assign(element("input"), { spellcheck: false, ariaLabel: say("Folder that photos are added to") });
+    this.target.title = say("The folder of ComfyUI's input folder that photos are added to; one that is not there is made");
     const head = element("header");
-    const choose = button("Add photos…", "Choose photos, or drop them on this node", () => this.files.click());
-    head.append(choose, "to", this.target, this.files);
+    const choose = button(say("Add photos…"), say("Choose photos, or drop them on this node"), () => this.files.click());
+    head.append(choose, say("to"), this.target, this.files);
     const box = element("div", "storybooth-photos");
     box.append(head, this.list, this.status);
     this.takeDrops(addBox(node, "storybooth_photos", "STORYBOOTH_PHOTOS", box, MIN_HEIGHT, MARGIN));
@@ -78,16 +79,16 @@ class SubjectPhotos {
     const isPhoto = ({ name }) => TAKEN.split(",").some((suffix) => name.toLowerCase().endsWith(suffix));
     const photos = files.filter(isPhoto);
     const others = files.filter((file) => !isPhoto(file)).map(({ name }) => name);
-    const left = others.length ? ` Left out, as these are no photos: ${others.join(", ")}.` : "";
+    const left = others.length ? say("Left out, as these are no photos: {names}.", { names: others.join(", ") }) : "";
     const folder = this.target.value.trim().replaceAll("\\", "/");
     if (!folder || folder.split("/").some((part) => !part.trim() || part.startsWith("."))) {
-      this.say(`"${folder}" is no name of a folder. Write one such as anna, or people/anna.`);
+      this.say(say("\"{folder}\" is no name of a folder. Write one such as anna, or people/anna.", { folder }));
       return;
     }
     let added = 0;
     let problem = "";
     for (const photo of photos) {
-      this.say(`Adding ${photo.name}…`);
+      this.say(say("Adding {name}…", { name: photo.name }));
       const body = new FormData();
       body.append("image", photo);
       body.append("subfolder", folder);
@@ -97,12 +98,13 @@ class SubjectPhotos {
         if (!answer.ok) throw new Error((await answer.text()) || answer.statusText || `status ${answer.status}`);
         added++;
       } catch (error) {
-        problem = ` ${photo.name} could not be added: ${error.message}.`;
+        problem = say("{name} could not be added: {error}.", { name: photo.name, error: error.message });
         break;
       }
     }
     if (added) this.choose(folder);
-    this.tell(`${added === 1 ? "1 photo is" : `${added} photos are`} added.${problem}${left}`);
+    const told = added === 1 ? say("1 photo is added.") : say("{added} photos are added.", { added });
+    this.tell([told, problem, left].filter(Boolean).join(" "));
   }
 
   choose(folder) {
@@ -122,7 +124,7 @@ class SubjectPhotos {
   async look() {
     const { folder } = this;
     const asked = ++this.asked;
-    if (!folder) return this.show(folder === undefined ? "The folder comes through a wire." : "Choose a folder.", []);
+    if (!folder) return this.show(folder === undefined ? say("The folder comes through a wire.") : say("Choose a folder."), []);
     const answer = await api.fetchApi(`/storybooth/photos?${new URLSearchParams({ folder })}`);
     const found = await answer.json().catch(() => ({ error: answer.statusText }));
     if (asked !== this.asked) return;
@@ -143,9 +145,9 @@ class SubjectPhotos {
     this.list.replaceChildren(...rows);
     const target = this.own ? this.folder : this.free();
     if (this.target !== document.activeElement) this.target.value = target;
-    const count = photos.length === 1 ? "1 photo" : `${photos.length} photos`;
+    const count = photos.length === 1 ? say("1 photo") : say("{count} photos", { count: photos.length });
     const told = this.told?.folder === this.folder ? this.told.text : "";
-    this.say(problem || told || (this.own ? count : `${count} that came with StoryBooth: their captions stay as they are`));
+    this.say(problem || told || (this.own ? count : say("{count} that came with StoryBooth: their captions stay as they are", { count })));
     this.hint();
   }
 
@@ -162,7 +164,7 @@ class SubjectPhotos {
   hint() {
     const widget = freeWidget(this.node, "default_caption");
     const other = widget ? String(widget.value ?? "").trim() : "";
-    for (const field of this.list.querySelectorAll("textarea")) field.placeholder = other || "as the trainer's instance prompt says";
+    for (const field of this.list.querySelectorAll("textarea")) field.placeholder = other || say("as the trainer's instance prompt says");
   }
 
   row(photo) {
@@ -171,8 +173,8 @@ class SubjectPhotos {
     const at = new URLSearchParams({ folder, name: photo.name, state: photo.state });
     const image = Object.assign(element("img"), { alt: photo.name, title: photo.name, draggable: false, loading: "lazy" });
     image.src = api.apiURL(`/storybooth/photo?${at}`);
-    image.addEventListener("error", () => image.replaceWith(element("span", "", "no picture")));
-    const field = Object.assign(element("textarea"), { rows: 2, ariaLabel: `Caption of ${photo.name}`, title: photo.name });
+    image.addEventListener("error", () => image.replaceWith(element("span", "", say("no picture"))));
+    const field = Object.assign(element("textarea"), { rows: 2, ariaLabel: say("Caption of {name}", { name: photo.name }), title: photo.name });
     field.readOnly = !this.own;
     let waiting;
     let kept = photo.caption;
@@ -202,9 +204,9 @@ class SubjectPhotos {
     try {
       const answer = await api.fetchApi("/storybooth/caption", init);
       const { error } = await answer.json();
-      this.tell(error ? `The caption of ${name} is not kept: ${error}` : `The caption of ${name} is kept.`);
+      this.tell(error ? say("The caption of {name} is not kept: {error}", { name, error }) : say("The caption of {name} is kept.", { name }));
     } catch (error) {
-      this.tell(`The caption of ${name} is not kept: ${error.message}. Is ComfyUI running?`);
+      this.tell(say("The caption of {name} is not kept: {error}. Is ComfyUI running?", { name, error: error.message }));
     }
   }
 

@@ -3,15 +3,16 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
+import { say } from "./words.js";
 
 const NODE = "StoryBoothLoraTrainer";
 const PROPERTY = "storybooth_training"; // of the node: the server's last message; what a saved workflow remembers
-const MIN_HEIGHT = 240; // pixels; the curve takes whatever more the node has
+const MIN_HEIGHT = 150; // pixels; the curve takes whatever more the node has
 const MARGIN = 8; // pixels around it
 const TEXT = "$$node-text-preview"; // what ComfyUI calls the widget in which it shows progress texts
 const SVG = "http://www.w3.org/2000/svg";
-const EMPTY = "The loss curve appears here while the LoRA is trained.";
-const GONE = "ComfyUI keeps these pictures until it restarts. Run the trainer again to see the report.";
+const EMPTY = say("The loss curve appears here while the LoRA is trained.");
+const GONE = say("ComfyUI keeps these pictures until it restarts. Run the trainer again to see the report.");
 
 const views = new WeakMap();
 let live; // the view of the training that runs now
@@ -26,7 +27,7 @@ class TrainingView {
     this.title = element("strong");
     this.button = element("button");
     this.button.type = "button";
-    this.button.title = "End the training after this step and go on with what was learned. Steps is set to that step.";
+    this.button.title = say("End the training after this step and go on with what was learned. Steps is set to that step.");
     this.button.addEventListener("click", () => this.stop());
     this.figure = element("figure");
     this.numbers = element("footer");
@@ -109,7 +110,7 @@ class TrainingView {
     this.title.textContent = progress(state, running);
     this.button.hidden = !running;
     this.button.disabled = this.stopping;
-    this.button.textContent = this.stopping ? "Stopping…" : "Stop and keep";
+    this.button.textContent = this.stopping ? say("Stopping…") : say("Stop and keep");
     this.figure.replaceChildren(...curve(state));
     this.numbers.textContent = numbers(state);
     this.note.textContent = state.note;
@@ -135,16 +136,20 @@ class TrainingView {
 
 function progress({ curve, steps, left }, running) {
   const done = curve?.step ?? 0;
-  if (running) return `Step ${done} of ${steps}${left && `, ${left} left`}`;
-  return done < steps ? `Stopped after step ${done} of ${steps}` : `${done} steps done`;
+  if (running && left) return say("Step {done} of {steps}, {left} left", { done, steps, left });
+  if (running) return say("Step {done} of {steps}", { done, steps });
+  if (done < steps) return say("Stopped after step {done} of {steps}", { done, steps });
+  return say("{done} steps done", { done });
 }
 
 function numbers({ curve, rate, memory }) {
-  if (!curve) return "The first step is on its way.";
+  if (!curve) return say("The first step is on its way.");
   const gigabytes = (bytes) => (bytes / 2 ** 30).toFixed(1);
-  const parts = [`loss ${curve.loss.toPrecision(3)}, smoothed ${curve.smoothed.toPrecision(3)}`];
-  if (rate) parts.push(`learning rate ${Number(rate.toPrecision(3))}`);
-  if (memory) parts.push(`memory ${gigabytes(memory[0])} of ${gigabytes(memory[1])} GB`);
+  const [loss, smoothed] = [curve.loss.toPrecision(3), curve.smoothed.toPrecision(3)];
+  const parts = [say("loss {loss}, smoothed {smoothed}", { loss, smoothed })];
+  if (rate) parts.push(say("learning rate {rate}", { rate: Number(rate.toPrecision(3)) }));
+  const [used, all] = (memory ?? []).map(gigabytes);
+  if (memory) parts.push(say("memory {used} of {all} GB", { used, all }));
   return parts.join(" · ");
 }
 
@@ -152,7 +157,8 @@ function numbers({ curve, rate, memory }) {
 function curve({ curve, steps }) {
   const { top = 1, raw = [], smooth = [], step, smoothed } = curve ?? {};
   const svg = document.createElementNS(SVG, "svg");
-  const label = curve ? `Loss over ${step} of ${steps} steps, now about ${smoothed.toPrecision(2)}` : "No loss yet";
+  const now = smoothed?.toPrecision(2);
+  const label = curve ? say("Loss over {step} of {steps} steps, now about {now}", { step, steps, now }) : say("No loss yet");
   const attributes = { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": label };
   for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, value);
   for (const points of [raw, smooth]) {

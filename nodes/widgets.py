@@ -12,11 +12,16 @@ from ..setting import about, all_about
 from ..training.settings import Settings
 from .checks import require_option
 
-_CAN_BE_ADVANCED = "advanced" in inspect.signature(io.Int.Input).parameters
-"""ComfyUI 0.3.75 cannot hide widgets until they are asked for."""
+RARE = {"advanced": True} if "advanced" in inspect.signature(io.Int.Input).parameters else {}
+"""For an input so rarely changed that the canvas shows it only when asked. ComfyUI 0.3.75 cannot tell the canvas so."""
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
+
+
+def zero_is(word: str) -> dict[str, Any]:
+    """For a number of which 0 means something else than none: the classic canvas shows `word` there (js/widgets.js)."""
+    return {"extra_dict": {"storybooth_zero": word}}
 
 
 def size_inputs() -> list[io.Input]:
@@ -76,8 +81,8 @@ def widget(holder: type, name: str, **more: Any) -> io.Input:
     """The widget of a setting, as its field in `holder` has it; `more` goes to it too, and comes first."""
     told = about(holder, name)
     shown = {"display_name": told.label, "default": told.default, "tooltip": told.help} | more
-    if told.advanced and _CAN_BE_ADVANCED:
-        shown["advanced"] = True
+    if told.advanced:
+        shown |= RARE
     if isinstance(told.default, bool):
         return io.Boolean.Input(name, **shown)
     if isinstance(told.default, str) and not told.options:
@@ -90,13 +95,14 @@ def widget(holder: type, name: str, **more: Any) -> io.Input:
 
 def schedule_inputs() -> list[io.Input]:
     """The settings of `consistency.schedule.Schedule` that every graph has; `later_schedule_inputs` come last."""
-    return [widget(Schedule, name) for name, told in all_about(Schedule).items() if not told.options]
+    names = [name for name, told in all_about(Schedule).items() if not told.options]
+    return [widget(Schedule, name, **(RARE if "probability" in name else {})) for name in names]
 
 
 def later_schedule_inputs() -> list[io.Input]:
     """`before_start` of Schedule, and `count_in`: what start and switch step count."""
     return [
-        widget(Schedule, "before_start", optional=True),
+        widget(Schedule, "before_start", optional=True, **RARE),
         io.Combo.Input(
             "count_in",
             display_name="count in",
@@ -117,6 +123,6 @@ def schedule_of(widgets: Mapping[str, Any], steps: int) -> Schedule:
     return Schedule(**values).in_steps(unit, steps)
 
 
-def timestep_inputs() -> list[io.Input]:
-    """`timestep_sampling`, `mu` and `sigma` of `training.settings.Settings`."""
-    return [widget(Settings, name) for name in ("timestep_sampling", "mu", "sigma")]
+def timestep_inputs(**more: Any) -> list[io.Input]:
+    """`timestep_sampling`, `mu` and `sigma` of `training.settings.Settings`; `more` goes to each."""
+    return [widget(Settings, name, **more) for name in ("timestep_sampling", "mu", "sigma")]

@@ -46,8 +46,10 @@ def write(path: Path, book: Book) -> None:
 def _lines(book: Book, index: int, scale: float) -> str:
     paragraphs = []
     for line in book.sheets[index].lines:
-        left, top = line.left * scale, (line.baseline - line.ascent) * scale
+        left, top = line.left * scale, (line.baseline - (0 if line.vertical else line.ascent)) * scale
         place = f"left:{left:.1f}px;top:{top:.1f}px;font-size:{line.size * scale:.1f}px"
+        if line.vertical:
+            place += ";writing-mode:vertical-rl"
         direction = ' dir="rtl"' if line.right_to_left else ""
         paragraphs.append(f'<p style="{place}"{direction}>{escape(line.text)}</p>\n')
     return "".join(paragraphs)

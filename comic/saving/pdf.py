@@ -124,9 +124,11 @@ class _Letters:
             at = start * pixel
             for font, codes in self._runs(text):
                 used.add(font)
-                matrix = (mirror, at, height - line.baseline * pixel)
+                turned, place = b"%d 0 0 1" % mirror, (at, height - line.baseline * pixel)
+                if line.vertical:  # by a right angle, so that letters follow one another downwards
+                    turned, place = b"0 -1 1 0", ((line.left + line.descent) * pixel, place[1] - at)
                 operators.append(b"/F%d %.4f Tf %.4f Tz " % (font, size, 100 * step / size))
-                operators.append(b"%d 0 0 1 %.4f %.4f Tm <%s> Tj\n" % (*matrix, codes.hex().encode()))
+                operators.append(b"%s %.4f %.4f Tm <%s> Tj\n" % (turned, *place, codes.hex().encode()))
                 at += mirror * step * len(codes)
         return b"".join(operators)
 

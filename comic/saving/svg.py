@@ -44,14 +44,17 @@ def write(path: Path, sheet: Sheet, title: str, dpi: int) -> None:
         SubElement(bubbles, f"{{{_SVG}}}polygon", drawn)
     texts = _layer(root, "text")
     for line in sheet.lines:
+        middle = line.left + (line.ascent + line.descent if line.vertical else line.width) / 2
         written = {
-            "x": f"{line.left + line.width / 2:.2f}",
+            "x": f"{middle:.2f}",
             "y": f"{line.baseline:.2f}",
-            "text-anchor": "middle",
+            "text-anchor": "start" if line.vertical else "middle",
             "font-family": f"'{line.family}', sans-serif",
             "font-size": f"{line.size:g}",
             "fill": "#{:02x}{:02x}{:02x}".format(*line.ink),
         } | ({"direction": "rtl"} if line.right_to_left else {})
+        if line.vertical:
+            written["writing-mode"] = "vertical-rl"
         SubElement(texts, f"{{{_SVG}}}text", written).text = line.text
     ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 

@@ -3,10 +3,15 @@
 from typing import Any
 
 from ...comic.cast import Role
-from .graphs import Node, Stage, Story
+from .graphs import App, Node, Stage, Story
 
-_TOP, _BOTTOM = 250, 1580
-_TALL = 900
+# As in draw.py: columns, the gaps between them, rows, and lanes for wires.
+_COLUMNS = (0, 300, 710, 1040, 1450, 1790, 2180)
+_WIDTHS = (250, 360, 280, 360, 290, 340, 320)
+_GAPS = (275, 685, 1015, 1425, 1765, 2155, 2525)
+_ROW, _TOP, _BOTTOM = 700, 600, 1300
+_SKY = (-36, -44, -28)
+_LANE, _FLOOR = 640, 1335
 
 SCRIPT = """\
 [id] {nupjuki}, standing in a forest # Nupjuki lives in a forest
@@ -21,16 +26,14 @@ SCRIPT = """\
 ROLES = (Role("nupjuki", "a blue sks plush"), Role("bob", "a red sks robot"))
 
 _SENTENCES = {
-    "characters": "The checkpoint, and for each character photos from different sides, in a folder of ComfyUI's "
-    "**input** folder.",
+    "characters": "The checkpoint, and photos of each character from different sides, in a folder of its own.",
     "learn": "A LoRA for each learns how that character looks, under the words of **instance prompt**.",
-    "cast": "Each **Character** gets a name for the script, its words and its trainer's model. Chain them, the last "
-    "into **cast** of Storyboard.",
+    "cast": "A **Character** each: its name in the script, its words, its trainer's model.",
     "story": "**{nupjuki}** and **{bob}** are drawn side by side, or where **[left=bob]** says. What stands between "
     "bars belongs to one of them.",
     "identity": "The **[id]** lines of each character are drawn together and fill a bank of its own.",
     "panels": "Every panel is drawn with LoRA and bank of those whom it shows, each in its own part of the picture.",
-    "page": "The panels and their captions become one page, saved in ComfyUI's **output** folder.",
+    "page": "Panels, bubbles and captions on one page, saved in the **output** folder.",
 }
 
 
@@ -48,60 +51,95 @@ def cast_story(
     sampling = {**size, "steps": settings["steps"]}
     schedule = {"start_step": settings["start_step"], "switch_step": settings["switch_step"]}
     nodes = dict(sources)
+    up = ((_GAPS[0], 420), (_GAPS[0], _SKY[0]))  # from the checkpoint to the sky
     for place, role in enumerate(ROLES):
         photos, trainer, character = (str(first + place) for first in (3, 5, 7))
-        nodes[photos] = Node("StoryBoothSubjectImages", (20, 600 + 500 * place), (320, 450), {"folder": folders[place]})
+        y = _ROW * place
+        nodes[photos] = Node("StoryBoothSubjectImages", (0, 656 + 339 * place), (250, 304), {"folder": folders[place]})
         nodes[trainer] = Node(
             "StoryBoothLoraTrainer",
-            (410 + 380 * place, _TOP),
-            (340, _TALL),
+            (_COLUMNS[1], y),
+            (_WIDTHS[1], 600),
             {"model": ["1", 0], "clip": ["1", 1], "vae": vae, "images": [photos, 0], "captions": [photos, 1]}
             | {"instance_prompt": role.subject, "lora_name": f"{name}_{role.name}", **settings["training"]},
+            via={}
+            if place
+            else {
+                "images": ((_GAPS[0] + 8, 700), (_GAPS[0] + 8, 140)),
+                "captions": ((_GAPS[0] + 14, 720), (_GAPS[0] + 14, 160)),
+            },
         )
         nodes[character] = Node(
             "StoryBoothCharacter",
-            (1190, _TOP + 400 * place),
-            (320, 300),
+            (_COLUMNS[2], y),
+            (_WIDTHS[2], 250),
             {"name": role.name, "subject": role.subject, "model": [trainer, 0]} | ({"cast": ["7", 0]} if place else {}),
+            via={"cast": ((_GAPS[2], 20), (_GAPS[2], _LANE), (_GAPS[1], _LANE), (_GAPS[1], _ROW))} if place else {},
         )
     nodes |= {
         "9": Node(
             "StoryBoothStoryboard",
-            (1580, _TOP),
-            (480, _TALL),
+            (_COLUMNS[3], 0),
+            (_WIDTHS[3], _BOTTOM),
             {"clip": ["1", 1], "script": SCRIPT, "style": "comic book", "cast": ["8", 0]},
+            via={"clip": (*up, (_GAPS[2], _SKY[0])), "cast": ((_GAPS[2] + 8, _ROW - 20), (_GAPS[2] + 8, 80))},
         ),
         "10": Node(
             "StoryBoothIdentityBankWriter",
-            (2130, _TOP),
-            (320, 590),
+            (_COLUMNS[4], 0),
+            (_WIDTHS[4], _TOP),
             {"model": ["1", 0], "storyboard": ["9", 0], **sampling, **schedule},
+            via={"model": (*up, (_GAPS[3], _SKY[0]))},
         ),
         "11": Node(
             "StoryBoothConsistentAttention",
-            (2490, _TOP),
-            (320, 280),
+            (_COLUMNS[4], _ROW + 20),
+            (_WIDTHS[4], 360),
             {"model": ["1", 0], "bank": ["10", 0], **schedule},
+            via={
+                "model": (*up, (_GAPS[3], _SKY[0]), (_GAPS[3], _ROW - 20)),
+                "bank": ((_GAPS[4], 20), (_GAPS[4], _LANE), (_GAPS[3] + 8, _LANE), (_GAPS[3] + 8, _ROW + 20)),
+            },
         ),
         "12": Node(
             "StoryBoothPanelSampler",
-            (2880, _TOP),
-            (420, _TALL),
+            (_COLUMNS[5], 0),
+            (_WIDTHS[5], _BOTTOM),
             {"model": ["11", 0], "storyboard": ["9", 0], "vae": vae, "bank": ["10", 0], **sampling},
+            via={
+                "model": ((_GAPS[4] + 8, _ROW - 40), (_GAPS[4] + 8, 200)),
+                "storyboard": ((_GAPS[3] - 8, _SKY[1]), (_GAPS[4] + 8, _SKY[1])),
+                "vae": ((_GAPS[0] - 8, 760), (_GAPS[0] - 8, _FLOOR), (_GAPS[4], _FLOOR), (_GAPS[4], 300)),
+            },
         ),
-        "13": Node("StoryBoothComicPage", (3370, _TOP), (280, 250), {"images": ["12", 0], "storyboard": ["9", 0]}),
+        "13": Node(
+            "StoryBoothComicPage",
+            (_COLUMNS[6], 0),
+            (_WIDTHS[6], 240),
+            {"images": ["12", 0], "storyboard": ["9", 0]},
+            via={"storyboard": ((_GAPS[3] - 8, _SKY[1]), (_GAPS[4] + 8, _SKY[1]), (_GAPS[5], _SKY[1]))},
+        ),
         "14": Node(
-            "SaveImage", (3680, _TOP), (480, _TALL), {"images": ["13", 0], "filename_prefix": f"storybooth/{name}"}
+            "SaveImage",
+            (_COLUMNS[6], 360),
+            (_WIDTHS[6], _BOTTOM - 360),
+            {"images": ["13", 0], "filename_prefix": f"storybooth/{name}"},
+            via={"images": ((_GAPS[6], 20), (_GAPS[6], 300), (_GAPS[5], 300))},
         ),
     }
     told = _SENTENCES | sentences
-    stages = (
-        Stage("1 Characters", told["characters"], (0, 0, 360, _BOTTOM)),
-        Stage("2 Learn", told["learn"], (390, 0, 760, _BOTTOM)),
-        Stage("3 Cast", told["cast"], (1170, 0, 360, _BOTTOM)),
-        Stage("4 Story", told["story"], (1560, 0, 520, _BOTTOM)),
-        Stage("5 Identities", told["identity"], (2110, 0, 720, _BOTTOM)),
-        Stage("6 Panels", told["panels"], (2860, 0, 460, _BOTTOM)),
-        Stage("7 Page", told["page"], (3350, 0, 830, _BOTTOM)),
+    stages = tuple(
+        Stage(f"{column + 1} {title}", told[key], (left - 15, -85, width + 30, _BOTTOM + 100), colour)
+        for column, (title, key, colour, left, width) in enumerate(
+            zip(
+                ("Characters", "Learn", "Cast", "Story", "Identities", "Panels", "Page"),
+                ("characters", "learn", "cast", "story", "identity", "panels", "page"),
+                ("green", "yellow", "cyan", "pale_blue", "purple", "blue", "red"),
+                _COLUMNS,
+                _WIDTHS,
+                strict=True,
+            )
+        )
     )
-    return Story(name, nodes, stages)
+    app = App((("3", "folder", None), ("4", "folder", None), ("9", "script", 420)), ("14",))
+    return Story(name, nodes, stages, (0, 0, 250, 340), app)

@@ -7,8 +7,10 @@ from typing import Any
 import folder_paths
 import torch
 from comfy_api.latest import io
+from comfy_execution.validation import validate_node_input
 
 from ...comic.bound import letter_pages, place_pages
+from ...comic.font_files import installed_fonts
 from ...comic.layout import PageLayout
 from ...comic.lettering import font_file
 from ...comic.page import CAPTION_PLACES, check_lettering, place_page
@@ -21,9 +23,15 @@ from ..canvas import found_by, until_cancelled
 from ..checks import require_kind, require_tensor_list, single_values
 from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, PageLayersSocket, PageLayoutSocket, StoryboardSocket
+from ..widgets import RARE, zero_is
 from .panel_drawing import in_batches
 
 SAMPLER = "StoryBoothPanelSampler"
+
+BUILT_IN = "built-in"
+"""No font is named; graphs from before there was a list say so by the empty text."""
+
+_OURS = {file.name: file for file in sorted((Path(__file__).parents[2] / "assets" / "fonts").glob("*.ttf"))}
 
 
 class ComicPage(io.ComfyNode):
@@ -65,6 +73,7 @@ class ComicPage(io.ComfyNode):
                     min=0,
                     max=512,
                     tooltip="White space between the panels and around the page, in pixels. A layout has its own.",
+                    **RARE,
                 ),
                 io.Combo.Input(
                     "caption_place",
@@ -81,13 +90,16 @@ class ComicPage(io.ComfyNode):
                     min=0,
                     max=512,
                     tooltip="Size of the letters in pixels. 0 chooses one that goes with the panels.",
+                    **zero_is("auto"),
+                    **RARE,
                 ),
-                io.String.Input(
+                io.Combo.Input(
                     "font",
                     display_name="font",
-                    default="",
-                    tooltip="File name of a font in ComfyUI's models/fonts folder or installed on this computer, such "
-                    "as NanumGothic.ttf for Korean. Empty: a built-in font for English, or one for Latin, "
+                    options=[BUILT_IN, *_fonts()],
+                    default=BUILT_IN,
+                    tooltip="Fonts in ComfyUI's models/fonts folder, then those that come along and those installed on "
+                    "this computer, such as NanumGothic.ttf for Korean. built-in: one for English, or for Latin, "
                     "Greek and Cyrillic letters where a caption needs it.",
                 ),
                 PageLayoutSocket.Input(
@@ -152,6 +164,18 @@ class ComicPage(io.ComfyNode):
         return io.NodeOutput(in_batches(pages), [tuple(sheets)])
 
     @classmethod
+    def validate_inputs(cls, input_types: Sequence[Mapping[str, str]], font: Any = None) -> bool | str:
+        """What ComfyUI checks itself, but for `font`: any can be named, on the list or not, also by a wired-in text.
+
+        Whether it is there is told when it is looked for.
+        """
+        kinds = {wanted.id: wanted.get_io_type() for wanted in cls.define_schema().inputs}
+        for name, kind in input_types[0].items():
+            if name != "font" and not validate_node_input(kind, kinds[name]):
+                return f"{name}: got {kind}, expected {kinds[name]}. Wire in an output of that kind."
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, font: Sequence[str | None] = (), **_: Any) -> list[tuple[int, ...]]:
         """Write the page again when the font's file has become another one."""
         return [_font_state(name or "") for name in font]  # None: it comes from another node
@@ -189,7 +213,7 @@ def _calls(inputs: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
     """The widgets that say how captions are written, as `comic` takes them, and some `more`."""
     named = {name: values[name] for name in (*more, "caption_place", "caption_size")}
-    return {**named, "font": _font_path(values["font"].strip())}
+    return {**named, "font": _font_path(values["font"])}
 
 
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
@@ -201,18 +225,30 @@ def _speeches(storyboard: EncodedStoryboard) -> list[tuple[Speech, ...]]:
     return [storyboard.panels[index].speech for index in storyboard.shown]
 
 
-def _font_state(name: str) -> tuple[int, ...]:
+def _font_state(name: Any) -> tuple[int, ...]:
     try:
-        file = font_file(_font_path(name.strip()))
+        file = font_file(_font_path(name))
         return file_state(Path(file)) if file else ()
     except (ValueError, OSError):  # told when the page is written
         return ()
 
 
-def _font_path(name: str) -> str:
-    """What `load_font` is to load: a file of models/fonts, or the file name of an installed font."""
+def _fonts() -> list[str]:
+    """Every font that can be chosen, by name: of models/fonts, of the pack, of this computer."""
+    return list(dict.fromkeys([*folder_paths.get_filename_list("fonts"), *_OURS, *installed_fonts()]))
+
+
+def _font_path(font: Any) -> str:
+    """What `load_font` is to load: a file of models/fonts, one of ours, or the file name of an installed font."""
+    if not isinstance(font, str):
+        raise ValueError(f"font: got {str(font)[:100]}, expected the name of a font file, such as NanumGothic.ttf.")
+    name = font.strip()
+    if name == BUILT_IN:
+        return ""
     if name in folder_paths.get_filename_list("fonts"):
         return folder_paths.get_full_path_or_raise("fonts", name)
+    if name in _OURS:
+        return str(_OURS[name])
     if set(name) & set("/\\:"):
         raise ValueError(
             f"font: got '{name}', expected the name of a font file without its folder, such as NanumGothic.ttf."

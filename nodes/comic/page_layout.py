@@ -10,6 +10,7 @@ from ...comic.plan import describe, draw_plan
 from ..canvas import SHOWN_WHEN_CACHED, found_by, save_for_canvas, show_text
 from ..checks import require_kind
 from ..sockets import EncodedStoryboard, PageLayoutSocket, StoryboardSocket
+from ..widgets import RARE, zero_is
 
 
 class PageLayoutNode(io.ComfyNode):
@@ -59,6 +60,7 @@ class PageLayoutNode(io.ComfyNode):
                     default=AS_LAID_OUT,
                     tooltip="The paper, or a strip that is as long as its panels need. By itself, a layout takes the "
                     "paper that it was made for; rows of your own take that of the layout chosen above.",
+                    **RARE,
                 ),
                 io.Int.Input(
                     "page_width",
@@ -67,6 +69,8 @@ class PageLayoutNode(io.ComfyNode):
                     min=0,
                     max=8192,
                     tooltip="Pixels. 0 is 2048, or 1080 for a webtoon strip. A4 at 300 dots an inch is 2480.",
+                    **zero_is("auto"),
+                    **RARE,
                 ),
                 io.Float.Input(
                     "gutter",
@@ -77,6 +81,7 @@ class PageLayoutNode(io.ComfyNode):
                     step=0.1,
                     tooltip="Space between panels, in percent of the page's width. On a webtoon strip panels stand "
                     "five times as far apart.",
+                    **RARE,
                 ),
                 io.Float.Input(
                     "margin",
@@ -86,6 +91,7 @@ class PageLayoutNode(io.ComfyNode):
                     max=20.0,
                     step=0.5,
                     tooltip="Space around the page, in percent of its width.",
+                    **RARE,
                 ),
                 io.Float.Input(
                     "slant",
@@ -95,6 +101,7 @@ class PageLayoutNode(io.ComfyNode):
                     max=25.0,
                     step=1.0,
                     tooltip="How far, in degrees, gutters lean that are marked > or <, as in manga and action.",
+                    **RARE,
                 ),
                 io.Boolean.Input(
                     "bleed",
@@ -102,6 +109,7 @@ class PageLayoutNode(io.ComfyNode):
                     default=False,
                     tooltip="Lets every panel at the page's edge run over the margin, so that paper can be cut there. "
                     "Words keep clear of what is cut off.",
+                    **RARE,
                 ),
             ],
             outputs=[

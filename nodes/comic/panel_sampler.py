@@ -24,7 +24,7 @@ from ..graph import source_of, widgets_of
 from ..residents import RESIDENTS
 from ..sockets import CastBank, EncodedStoryboard, IdentityBankSocket, PageLayoutSocket, StoryboardSocket
 from ..weights import is_dynamic
-from ..widgets import SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
+from ..widgets import RARE, SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
 from .held_panels import held_panels, require_drawn_by, require_size, tell_of_negative
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings, in_batches
 from .panel_strip import PanelStrip
@@ -73,6 +73,7 @@ class PanelSampler(io.ComfyNode):
                     default="same",
                     tooltip="same: all panels start from one noise, so that compositions are related. "
                     "increment: each line starts from its own.",
+                    **RARE,
                 ),
                 IdentityBankSocket.Input(
                     "bank",
@@ -90,6 +91,7 @@ class PanelSampler(io.ComfyNode):
                     max=16,
                     tooltip="Draws up to so many panels with the same seed in one batch, which is faster on a GPU with "
                     "memory to spare. Samplers that add noise on the way, such as euler_ancestral, draw one by one.",
+                    **RARE,
                 ),
                 PageLayoutSocket.Input(
                     "layout",

@@ -19,6 +19,7 @@ from .. import outputs
 from ..canvas import found_by, save_for_canvas, show_text, until_cancelled
 from ..checks import require_kind, require_option, require_tensor_list, single_values
 from ..sockets import EncodedStoryboard, PageLayersSocket, StoryboardSocket
+from ..widgets import RARE, zero_is
 
 _SHOWN = 24
 """How many pages of a file that is no picture itself are shown on the node, each at most so many pixels long:"""
@@ -87,6 +88,7 @@ class SaveComic(io.ComfyNode):
                     optional=True,
                     default="",
                     tooltip="The author that readers show. It may be empty.",
+                    **RARE,
                 ),
                 io.Combo.Input(
                     "reading",
@@ -104,6 +106,7 @@ class SaveComic(io.ComfyNode):
                     min=1,
                     max=2400,
                     tooltip="Pixels an inch, for paper. At 300, which printers want, 3000 pixels are ten inches.",
+                    **RARE,
                 ),
                 io.Int.Input(
                     "slice_height",
@@ -113,6 +116,7 @@ class SaveComic(io.ComfyNode):
                     min=1,
                     max=16384,
                     tooltip="webtoon: height of each slice in pixels. Many sites take 1280.",
+                    **RARE,
                 ),
                 io.Int.Input(
                     "slice_width",
@@ -122,6 +126,8 @@ class SaveComic(io.ComfyNode):
                     min=0,
                     max=16384,
                     tooltip="webtoon: pages are made this wide. Many sites take 800; 0 leaves them as they are.",
+                    **zero_is("as it is"),
+                    **RARE,
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],

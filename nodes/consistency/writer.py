@@ -12,6 +12,7 @@ from ..canvas import found_by
 from ..checks import require_option, require_sampling, require_sdxl, require_text_for
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from ..widgets import (
+    RARE,
     SAMPLERS,
     SCHEDULERS,
     later_schedule_inputs,
@@ -67,6 +68,7 @@ class IdentityBankWriter(io.ComfyNode):
                     default="compact",
                     tooltip="compact keeps just what these settings can read. full keeps everything: panels may then "
                     "use any strength and probability, each drawing for itself, at several times the memory.",
+                    **RARE,
                 ),
                 io.Combo.Input(
                     "bank_dtype",
@@ -74,6 +76,7 @@ class IdentityBankWriter(io.ComfyNode):
                     options=list(DTYPES),
                     default="fp16",
                     tooltip="fp8 halves the memory of fp16 and changes pictures slightly; fp32 doubles it.",
+                    **RARE,
                 ),
                 *keep_inputs(),
                 *later_schedule_inputs(),

@@ -12,7 +12,7 @@ from ...training.settings import Options
 from ..canvas import found_by
 from ..checks import require_option, require_tensor_list, single_values
 from ..sockets import TrainingOptions, TrainingOptionsSocket
-from ..widgets import widget
+from ..widgets import widget, zero_is
 
 NONE = "none"
 
@@ -57,14 +57,14 @@ class TrainingOptionsNode(io.ComfyNode):
                     tooltip="A LoRA to start from instead of nothing, such as one that should look more like the "
                     "photos. It must have the same rank and layers.",
                 ),
-                *(widget(Options, name) for name in ("aspect_ratio_buckets", "flip", "text_dropout", "alpha")),
+                *(widget(Options, name) for name in ("aspect_ratio_buckets", "flip", "text_dropout")),
+                widget(Options, "alpha", **zero_is("the rank")),
                 *(widget(Options, name) for name in ("feed_forward", "optimizer", "lr_schedule", "warmup_steps")),
-                *(widget(Options, name) for name in ("min_snr_gamma", "noise_offset")),
+                *(widget(Options, name, **zero_is("off")) for name in ("min_snr_gamma", "noise_offset")),
                 widget(Options, "background_weight", optional=True),
-                *(
-                    widget(Options, name, optional=True)
-                    for name in ("method", "min_rank", "rank_exponent", "initialisation")
-                ),
+                widget(Options, "method", optional=True),
+                widget(Options, "min_rank", optional=True, **zero_is("half")),
+                *(widget(Options, name, optional=True) for name in ("rank_exponent", "initialisation")),
                 *(widget(Options, name, optional=True) for name in ("own_word", "word_tokens", "word_start")),
                 widget(Options, "word_rate", optional=True, round=False),
                 widget(Options, "word_until", optional=True),

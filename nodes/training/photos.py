@@ -9,6 +9,7 @@ from ...files import file_state
 from ...pixels import to_tensor
 from ...training.photo_folder import read_subject
 from ..canvas import found_by, show_text, until_cancelled
+from ..widgets import RARE
 from . import photo_routes  # noqa: F401 (through which the canvas shows them)
 from .photo_places import folders, path_of
 
@@ -40,6 +41,7 @@ class SubjectImages(io.ComfyNode):
                     display_name="default caption",
                     tooltip="The caption of photos that have none of their own in metadata.jsonl or in a .txt or "
                     ".caption file. Left empty, the trainer's instance prompt takes its place.",
+                    **RARE,
                 ),
             ],
             outputs=[

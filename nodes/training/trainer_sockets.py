@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...training.settings import Settings
 from ..sockets import TrainingOptionsSocket
-from ..widgets import timestep_inputs, widget
+from ..widgets import RARE, timestep_inputs, widget, zero_is
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
@@ -43,10 +43,12 @@ def trainer_inputs() -> list[io.Input]:
         ),
         widget(Settings, "steps"),
         widget(Settings, "learning_rate", round=False),
-        *(widget(Settings, name) for name in ("rank", "batch_size", "gradient_accumulation", "resolution")),
-        *timestep_inputs(),
-        widget(Settings, "target_layers"),
-        widget(Settings, "precision", options=list(PRECISIONS), default="auto"),
+        widget(Settings, "rank"),
+        *(widget(Settings, name, **RARE) for name in ("batch_size", "gradient_accumulation")),
+        widget(Settings, "resolution"),
+        *timestep_inputs(**RARE),
+        widget(Settings, "target_layers", **RARE),
+        widget(Settings, "precision", options=list(PRECISIONS), default="auto", **RARE),
         io.Boolean.Input(
             "gradient_checkpointing",
             display_name="gradient checkpointing",
@@ -61,6 +63,7 @@ def trainer_inputs() -> list[io.Input]:
             max=1_000_000,
             tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
             "there, and the LoRA comes out just as it would have (byte for byte on a processor).",
+            **RARE,
         ),
         # Without this the canvas would change a widget of this name after each run, and train again.
         widget(Settings, "seed", control_after_generate=False),
@@ -88,6 +91,8 @@ def trainer_inputs() -> list[io.Input]:
             optional=True,
             tooltip="How often a small picture of the instance prompt is drawn and shown below. That takes as "
             "long as learning from about ten photos and changes nothing in the LoRA. 0 is off.",
+            **zero_is("off"),
+            **RARE,
         ),
         io.Mask.Input(
             "masks",

@@ -190,3 +190,20 @@ def test_whatever_a_workflow_from_elsewhere_remembers_loads(comfy, page, remembe
     )
     expect(page.locator(".storybooth-story-row > button")).to_have_count(4)
     expect(page.locator("img[src='x']")).to_have_count(0)
+
+
+def test_the_canvas_speaks_the_language_that_it_is_set_to(comfy, page):
+    """Korean: the node, the board and what they say; keys and the script stay what they are."""
+    page.request.post(f"{comfy.url}/settings", data={"Comfy.Locale": "ko"})
+    try:
+        show(comfy, page, story.SCRIPT)
+        assert page.evaluate(f"{NODE}.title") == "스토리보드"
+        page.get_by_role("button", name="스토리보드 열기").press("Enter")
+        cards = page.locator(".storybooth-cards > li")
+        expect(cards).to_have_count(4)
+        expect(page.locator(".storybooth-count")).to_have_text("페이지에 3컷, 숨김 1컷")
+        cards.nth(2).locator(".storybooth-card").click()
+        page.keyboard.press("Delete")
+        expect_script(page, WALKING, SITTING, SEA)
+    finally:
+        page.request.post(f"{comfy.url}/settings", data={"Comfy.Locale": "en"})

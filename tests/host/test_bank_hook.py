@@ -1,4 +1,4 @@
-"""Banks by hook, as the template two_characters_mini has them, and nodes that no bank can be used with."""
+"""Banks by hook, as the template storybooth_two_characters_mini has them, and nodes that no bank can be used with."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from storybooth.workshop.client import Graph
 
 def regions() -> Graph:
     """The template in four steps of 64 pixels; node 20 saves the picture."""
-    nodes = json.loads((ROOT / "workflows" / "api" / "two_characters_mini.json").read_text(encoding="utf-8"))
+    nodes = json.loads((ROOT / "workflows" / "api" / "storybooth_two_characters_mini.json").read_text(encoding="utf-8"))
     for node in nodes.values():
         size = {"width": 32 if node["inputs"].get("width") == 144 else 64, "height": 64}
         node["inputs"] |= {name: value for name, value in {**size, "steps": 4}.items() if name in node["inputs"]}

@@ -1,4 +1,4 @@
-"""The graph `photos_as_uploads_mini`, as workers in a cloud send it off and collect what comes back.
+"""The graph `storybooth_comic_photo_uploads_mini`, as workers in a cloud send it off and collect what comes back.
 
 Each worker's rules are written out here as its source has them, read in November 2026:
 
@@ -30,7 +30,9 @@ WANTED = {".png", ".pdf", ".safetensors"}
 
 def small():
     """The shipped graph, small enough for seconds."""
-    nodes = json.loads((ROOT / "workflows" / "api" / "photos_as_uploads_mini.json").read_text(encoding="utf-8"))
+    nodes = json.loads(
+        (ROOT / "workflows" / "api" / "storybooth_comic_photo_uploads_mini.json").read_text(encoding="utf-8")
+    )
     for node in nodes.values():
         changes = {"width": 64, "height": 64, "resolution": 64, "start_step": 1, "switch_step": 2}
         changes["steps"] = 2 if node["class_type"] == "StoryBoothLoraTrainer" else 3
@@ -149,7 +151,9 @@ def test_distributed(comfy):
 
 
 def test_the_graph_names_no_folder_that_workers_lack():
-    nodes = json.loads((ROOT / "workflows" / "api" / "photos_as_uploads_mini.json").read_text(encoding="utf-8"))
+    nodes = json.loads(
+        (ROOT / "workflows" / "api" / "storybooth_comic_photo_uploads_mini.json").read_text(encoding="utf-8")
+    )
     prefixes = [node["inputs"]["filename_prefix"] for node in nodes.values() if "filename_prefix" in node["inputs"]]
     assert len(prefixes) == 3
     names = prefixes + [node["inputs"]["image"] for node in nodes.values() if node["class_type"] == "LoadImage"]

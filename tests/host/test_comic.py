@@ -129,6 +129,23 @@ def test_a_font_of_the_fonts_folder(comfy):
         comfy.run(graph(script))
 
 
+def test_fonts_that_are_there_can_be_chosen_and_any_can_be_named_by_a_wire(comfy):
+    file = comfy.base / "models" / "fonts" / "listed.ttf"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ImageFont.truetype(KOREAN).path, file)
+    _, told = comfy.object_info("StoryBoothComicPage")["StoryBoothComicPage"]["input"]["required"]["font"]
+    built_in, *names = told["options"]
+    assert built_in == told["default"] == "built-in"
+    assert {"listed.ttf", "ComicNeue-Bold.ttf", KOREAN} <= set(names)
+    assert names.index("listed.ttf") < names.index(KOREAN)
+    assert (draw(comfy, graph(page={"font": "built-in"})) == draw(comfy, graph())).all()
+    wired = graph(page={"font": ["name", 0]})
+    wired["name"] = {"class_type": "PrimitiveString", "inputs": {"value": "ComicNeue-Bold.ttf"}}
+    assert (draw(comfy, wired) == draw(comfy, graph(page={"font": "ComicNeue-Bold.ttf"}))).all()
+    with pytest.raises(InvalidGraphError, match="columns: got STRING, expected INT"):
+        comfy.run(wired | {"page": {**wired["page"], "inputs": {**wired["page"]["inputs"], "columns": ["name", 0]}}})
+
+
 def test_a_font_file_that_has_become_another_is_looked_at_again(comfy):
     file = comfy.base / "models" / "fonts" / "changing.ttf"
     file.parent.mkdir(parents=True, exist_ok=True)

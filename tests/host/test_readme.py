@@ -131,7 +131,7 @@ def test_the_example_script_tells_in_a_line_what_is_wrong(comfy, archive, tmp_pa
         (["--photos", photos, "--script", korean], "--script: story.txt is not UTF-8 text"),
         (["--photos", photos, "--workflow", korean], "--workflow: story.txt is not UTF-8 text"),
         (["--photos", photos, "--workflow", nodes], "nodes.json has 0 nodes SaveImage"),
-        (["--workflow", ROOT / "workflows" / "nupjuki_story_mini.json"], "the canvas's format"),
+        (["--workflow", ROOT / "workflows" / "storybooth_comic_speech_bubbles_mini.json"], "the canvas's format"),
         (["--script", "missing.txt"], "missing.txt"),
         (["--server", "http://127.0.0.1:9"], "does not answer"),
         (["--photos", tmp_path], "holds no images"),

@@ -11,6 +11,7 @@ from storybooth.comic.bubbles import LETTERS, NOISE, place_bubbles
 from storybooth.comic.layout import READING, lay_out, rectangle
 from storybooth.comic.lettering import FULLER, is_torn, load_font, missing_character
 from storybooth.comic.page import check_lettering, layout_page
+from storybooth.comic.sheet import Sheet
 from storybooth.comic.speech import MANNERS, Speech
 from storybooth.comic.storyboard import parse
 from storybooth.tests.fonts import KOREAN
@@ -206,3 +207,26 @@ def test_bubbles_on_a_layout_stay_in_their_panels(layout, reading):
 
 def test_without_speech_a_page_is_as_it_was():
     assert layout_page([PICTURE], ["Hi"], speeches=[()]) == layout_page([PICTURE], ["Hi"])
+
+
+def test_japanese_stands_in_columns_on_pages_that_are_read_from_the_right():
+    words = "ここはどこだろう、むかしのもりかな"
+    speech = Speech("me", words, "speech", "middle", 1)
+    (across,) = placed(speech, font=KOREAN)
+    (down,) = placed(speech, font=KOREAN, right_to_left=True)
+    assert across.bubble.direction is None
+    assert across.bubble.half[0] > across.bubble.half[1]
+    assert down.bubble.direction == "ttb"
+    assert down.bubble.half[0] < down.bubble.half[1]
+    sheet = Sheet.empty((900, 700), "grey")
+    down.draw(sheet, 2)
+    assert "".join(line.text for line in sheet.lines) == words
+    assert not any(line.text[0] in "、。" for line in sheet.lines)
+    left, top, right, bottom = box_of(down)
+    for line, following in pairwise([*sheet.lines, None]):
+        assert line.vertical
+        assert left < line.left and line.left + line.ascent + line.descent < right
+        assert top < line.baseline and line.baseline + line.width < bottom
+        assert following is None or following.left < line.left
+    (noise,) = placed(Speech("sound", words[:4], "sound", "middle", 1), font=KOREAN, right_to_left=True)
+    assert noise.bubble.direction is None

@@ -14,9 +14,12 @@ from ebooklib import epub as ebook
 from PIL import Image
 from pypdf import PdfReader
 
+from storybooth.comic.bound import place_pages
+from storybooth.comic.layout import READING, lay_out
 from storybooth.comic.page import place_page
 from storybooth.comic.saving.book import Book, plain
 from storybooth.comic.saving.formats import FORMATS, check, files, suffix
+from storybooth.comic.storyboard import parse
 from storybooth.files import write_whole
 from storybooth.tests.fonts import KOREAN
 
@@ -283,3 +286,34 @@ def test_what_cannot_be_saved_is_named():
         list(files(book(), "docx"))
     with pytest.raises(ValueError, match=r"^slice height: got 0"):
         check(book(), "webtoon", 0, 0)
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs poppler's pdftotext")
+def test_columns_can_be_selected_and_stand_upright_in_layers(tmp_path):
+    """Japanese of a page that is read from the right: in its order, and in PDF where it was drawn."""
+    words = "ここはどこだろう、むかしのもりかな"
+    layout = lay_out(1, rows="1", page_size="square", page_width=900, reading=READING[True])
+    speech = [parse(f"[id] a cat @me: {words}", "a cat")[0].speech]
+    (sheet,) = place_pages([noise(300, 300)], [""], layout, speeches=speech, font=KOREAN)
+    assert len(sheet.lines) > 1
+    assert all(line.vertical for line in sheet.lines)
+    (path,) = save(tmp_path, book((sheet,)), "pdf")
+    boxed = subprocess.run(["pdftotext", "-bbox", path, "-"], capture_output=True, text=True, check=True).stdout
+    found = [
+        (word.text, [float(word.get(side)) for side in ("xMin", "yMin", "xMax", "yMax")])
+        for word in ElementTree.fromstring(boxed).iter("{http://www.w3.org/1999/xhtml}word")
+    ]
+    assert sorted(text for text, _ in found) == sorted(line.text for line in sheet.lines)
+    pixel = 72 / 300
+    for line in sheet.lines:
+        ((left, top, right, bottom),) = (box for text, box in found if text == line.text)
+        assert (top, bottom) == pytest.approx((line.baseline * pixel, (line.baseline + line.width) * pixel), abs=0.1)
+        middle = (line.left + (line.ascent + line.descent) / 2) * pixel
+        assert left < middle < right
+    (path,) = save(tmp_path, book((sheet,)), "layered svg")
+    texts = ElementTree.parse(path).getroot().findall("{*}g")[3]
+    assert "".join(text.text for text in texts) == words
+    assert {text.get("writing-mode") for text in texts} == {"vertical-rl"}
+    (path,) = save(tmp_path, book((sheet,)), "epub")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("EPUB/page-1.xhtml").count(b"writing-mode:vertical-rl") == len(sheet.lines)
