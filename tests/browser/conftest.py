@@ -10,6 +10,8 @@ from storybooth.development.canvas import open_canvas
 from storybooth.workshop import host
 from storybooth.workshop.server import Server
 
+SCREEN = {"width": 1600, "height": 1000}
+
 PATIENCE = 120_000
 """Milliseconds to wait for what must come: no test is about speed, and machines may be busy."""
 
@@ -54,6 +56,7 @@ def canvas(chromium: Browser, comfy: Server) -> Iterator[Callable[[bool], Page]]
         if nodes2 not in kept:
             kept[nodes2] = _new_page(chromium)
             open_canvas(kept[nodes2], comfy.url, nodes2)
+        kept[nodes2].set_viewport_size(SCREEN)
         kept[nodes2].evaluate("app.rootGraph.clear()")
         return kept[nodes2]
 
@@ -63,6 +66,6 @@ def canvas(chromium: Browser, comfy: Server) -> Iterator[Callable[[bool], Page]]
 
 
 def _new_page(chromium: Browser) -> Page:
-    context = chromium.new_context(viewport={"width": 1600, "height": 1000})
+    context = chromium.new_context(viewport=SCREEN)
     context.set_default_timeout(PATIENCE)
     return context.new_page()

@@ -204,7 +204,7 @@ def test_run_draws_the_page_and_fills_the_strip(comfy, page, name, nodes2, seed)
     )
     page.evaluate("() => { app.api.addEventListener('execution_success', () => (window.finished = true)); }")
     page.get_by_test_id("queue-button").click()
-    page.wait_for_function("window.finished", timeout=400_000)
+    page.wait_for_function("window.finished", timeout=900_000)
     assert list((comfy.base / "output" / "storybooth").glob(f"{name}_*.png"))
     pictures = page.locator(".storybooth-strip a")
     titles = [f"{index}. {caption}" for index, caption in enumerate(captions_of_the_story(name), start=1)]
