@@ -134,10 +134,16 @@ class Results:
 
     def _note(self, **entry: Any) -> None:
         line = ("\n" if self._broken else "") + json.dumps(entry, ensure_ascii=False) + "\n"
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(
+                f"{self._file} cannot be written ({error.strerror}). Free some space or check permissions, and run "
+                "this again: it goes on."
+            ) from error
         self._broken = False
 
 

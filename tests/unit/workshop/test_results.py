@@ -79,6 +79,16 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         Results(tmp_path / "file" / "out")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk is always full here")
+def test_a_disk_that_is_full(story, tmp_path):
+    results = Results(tmp_path)
+    (tmp_path / "results.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"results\.jsonl cannot be written \(No space left on device\)"):
+        results.drawn(story, [page("red")], ["here"], 1)
+    (tmp_path / "results.jsonl").unlink()
+    assert not Results(tmp_path).has(story)  # it is drawn again
+
+
 def test_one_at_a_time(tmp_path):
     with (
         drawn_by_us_alone(tmp_path),
