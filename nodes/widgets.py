@@ -19,9 +19,13 @@ SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 
 
+_TAKES_MORE = "extra_dict" in inspect.signature(io.Int.Input).parameters
+"""ComfyUI 0.3.75 takes nothing for the canvas that it does not know."""
+
+
 def zero_is(word: str) -> dict[str, Any]:
     """For a number of which 0 means something else than none: the classic canvas shows `word` there (js/widgets.js)."""
-    return {"extra_dict": {"storybooth_zero": word}}
+    return {"extra_dict": {"storybooth_zero": word}} if _TAKES_MORE else {}
 
 
 def size_inputs() -> list[io.Input]:
