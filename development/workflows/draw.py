@@ -3,8 +3,8 @@
     .dev/env/bin/python development/workflows/draw.py [name ...]
 
 The graphs are written down here once. A real canvas turns them into both formats, so each is exactly what ComfyUI
-itself would save; then it runs the Mini story for the pictures. Run this after an input was added to a node or Mini
-learned something, look at the result, and commit it.
+itself would save; then it runs the Mini story for the pictures. Subgraph blueprints, `subgraphs/*.json`, come last. Run
+this after an input was added to a node or Mini learned something, look at the result, and commit it.
 """
 
 # ruff: noqa: E402
@@ -26,6 +26,7 @@ runpy.run_path(str(Path(__file__).resolve().parents[2] / "workshop" / "load_pack
 from storybooth.comic.stories import NUPJUKI_ROWS, SUBJECT
 from storybooth.development import browser
 from storybooth.development.canvas import open_canvas
+from storybooth.development.workflows.blueprints import BLUEPRINTS, draw_blueprint
 from storybooth.development.workflows.cast_story import cast_story
 from storybooth.development.workflows.graphs import App, Node, Stage, Story
 from storybooth.development.workflows.photos_as_uploads import UPLOADS, photos_as_uploads
@@ -434,6 +435,7 @@ def write(page: Page, comfy: Server, story: Story) -> None:
 def main() -> None:
     """Write every workflow, or those named, in both formats, its thumbnail, and the canvas after a run."""
     (WORKFLOWS / "api").mkdir(parents=True, exist_ok=True)
+    (ROOT / "subgraphs").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
         install_pack(Path(base))
         with serve(host.obtain(host.NEWEST), Path(base)) as comfy:
@@ -445,6 +447,13 @@ def main() -> None:
                     continue
                 with chromium.new_context() as context:  # a canvas remembers values of an earlier graph
                     write(context.new_page(), comfy, story)
+            for blueprint in BLUEPRINTS:
+                if sys.argv[1:] and blueprint.name not in sys.argv[1:]:
+                    continue
+                with chromium.new_context() as context:
+                    page = context.new_page()
+                    open_canvas(page, comfy.url)
+                    _write(f"../subgraphs/{blueprint.name}.json", draw_blueprint(page, blueprint, GRIDS[1]))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,50 @@ def test_the_template_browser_lists_all_with_thumbnails(comfy):
         assert comfy.get(f"/api/workflow_templates/{FOLDER}/{name}.jpg").startswith(b"\xff\xd8\xff")
 
 
+BLUEPRINTS = {
+    "Teach a character": ("lora_name", "somebody"),
+    "Draw a story": ("subject", "a sks dog"),
+}
+"""Each with one of the widgets that its node shows, and a value for it."""
+
+WIRE = """(kinds) => {
+    const [node] = app.rootGraph.nodes;
+    const loader = LiteGraph.createNode("CheckpointLoaderSimple");
+    app.rootGraph.add(loader);
+    const found = node.inputs.filter((input) => kinds.includes(input.type));
+    for (const input of found) loader.connect(kinds.indexOf(input.type), node, node.inputs.indexOf(input));
+    const inlets = node.inputs.filter(({ widget }) => !widget);
+    return [inlets.map(({ name }) => name), node.outputs.map(({ label }) => label)];
+}"""
+
+
+def test_a_blueprint_is_in_the_library_and_holds_the_storys_nodes(comfy, page):
+    listed = comfy.get_json("/global_subgraphs")
+    ours = {entry["name"]: key for key, entry in listed.items() if FOLDER in entry["info"]["node_pack"]}
+    assert sorted(ours) == sorted(BLUEPRINTS)
+    open_canvas(page, comfy.url)
+    story = {node["class_type"]: node["inputs"] for node in read("api/nupjuki_story_sdxl.json").values()}
+    for name, (widget, value) in BLUEPRINTS.items():
+        content = json.loads(comfy.get_json(f"/global_subgraphs/{ours[name]}")["data"])
+        page.evaluate("(content) => app.loadGraphData(content)", content)
+        inputs, outputs = page.evaluate(WIRE, ["MODEL", "CLIP", "VAE"])
+        assert sorted(inputs) == ["clip", "model", "vae"]
+        assert outputs == (["model", "LoRA name"] if name == "Teach a character" else ["panels", "page"])
+        page.evaluate(
+            "([name, value]) => { app.rootGraph.nodes[0].widgets.find((one) => one.name === name).value = value; }",
+            [widget, value],
+        )
+        exported = page.evaluate("async () => (await app.graphToPrompt()).output")
+        nodes = {node["class_type"]: node["inputs"] for node in exported.values()}
+        nodes.pop("CheckpointLoaderSimple")
+        assert len(nodes) == (2 if name == "Teach a character" else 5)
+        for kind, held in nodes.items():
+            plain = {key: held[key] for key in held if not isinstance(held[key], list)}
+            wanted = {key: story[kind][key] for key in story[kind] if not isinstance(story[kind][key], list)}
+            assert plain == wanted | ({widget: value} if widget in wanted else {}), kind
+            assert held.keys() == story[kind].keys(), kind
+
+
 def test_no_other_folder_hides_the_workflows():
     """ComfyUI serves the first of these folders that exists as the pack's templates, and no other."""
     others = ("example_workflows", "example", "examples", "workflow")
