@@ -69,6 +69,7 @@ def test_what_curl_queues_twice_tells_its_picture_twice(comfy):
 def test_the_archive_holds_what_users_need_and_no_more(archive):
     folders = {path.name for path in archive.iterdir() if path.is_dir()} - {"__pycache__"}
     assert folders == {"assets", "comic", "consistency", "docs", "js", "locales", "nodes", "scripts", "training"} | {
+        "subgraphs",
         "workflows",
         "workshop",
     }
