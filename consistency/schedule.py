@@ -78,6 +78,7 @@ class Schedule:
         minimum=0.0,
         maximum=1.0,
         step=0.05,
+        advanced=True,
     )
     late_probability: float = setting(
         0.9,
@@ -86,6 +87,7 @@ class Schedule:
         minimum=0.0,
         maximum=1.0,
         step=0.05,
+        advanced=True,
     )
     before_start: str = setting(
         "nothing",
@@ -93,6 +95,7 @@ class Schedule:
         "What pictures see before the start step. nothing: each finds its own composition. everything: all of the "
         "identity images, as StoryDiffusion's code does it; more alike in composition, and the bank is larger.",
         options=("nothing", "everything"),
+        advanced=True,
     )
 
     def __post_init__(self) -> None:

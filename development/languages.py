@@ -109,9 +109,8 @@ def phrases(language: str) -> dict[str, str]:
     return json.loads((PHRASES / f"{language}.json").read_text(encoding="utf-8"))
 
 
-def untranslated(nodes: Nodes, language: str) -> dict[str, list[str]]:
-    """Every English text without a translation, with the places where it stands."""
-    known = phrases(language)
+def untranslated(nodes: Nodes, known: Mapping[str, str]) -> dict[str, list[str]]:
+    """Every English text without a translation among the `known`, with the places where it stands."""
     places: dict[str, list[str]] = {}
     for place, text in [*texts_of(nodes), *(("js", text) for text in said_in_scripts())]:
         if text and text not in known:
@@ -119,10 +118,10 @@ def untranslated(nodes: Nodes, language: str) -> dict[str, list[str]]:
     return places
 
 
-def unused(nodes: Nodes, language: str) -> list[str]:
-    """The phrases whose English stands nowhere any more."""
+def unused(nodes: Nodes, known: Mapping[str, str]) -> list[str]:
+    """The `known` phrases whose English stands nowhere any more."""
     used = {text for _, text in texts_of(nodes)} | set(said_in_scripts())
-    return [text for text in phrases(language) if text not in used]
+    return [text for text in known if text not in used]
 
 
 def written(object_info: Mapping[str, Info]) -> dict[Path, str]:
@@ -211,12 +210,12 @@ def main() -> None:
     left: dict[str, dict[str, str]] = {}
     for language in LANGUAGES:
         new = {text: words[language] for text, words in filled.items() if words.get(language)}
-        _write(PHRASES / f"{language}.json", _as_json(dict(sorted((phrases(language) | new).items()))))
-        gone = unused(nodes, language)
+        known = dict(sorted((phrases(language) | new).items()))
+        gone = unused(nodes, known)
         print("".join(f"{language}: no longer said, taken out: {text}\n" for text in gone), end="")
-        kept = {text: words for text, words in phrases(language).items() if text not in gone}
+        kept = {text: words for text, words in known.items() if text not in gone}
         _write(PHRASES / f"{language}.json", _as_json(kept))
-        for text, places in untranslated(nodes, language).items():
+        for text, places in untranslated(nodes, kept).items():
             print(f"{language}: not translated, at {', '.join(places)}: {text}")
             left.setdefault(text, {})[language] = ""
     for path, text in written(info).items():

@@ -24,6 +24,11 @@ export function matchPictures(panels, pictures) {
   }
 }
 
+/** What a panel is called by its number on the page. */
+export function nameOf({ number }) {
+  return number ? say("Panel {number}", { number }) : say("Hidden");
+}
+
 /** A panel's picture, or a few words where there is none. */
 export function face(panel, className) {
   if (!panel.picture) return element("span", className, panel.hidden ? say("hidden") : say("not drawn yet"));

@@ -4,7 +4,7 @@
 import { app } from "../../scripts/app.js";
 import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured } from "./shared.js";
 import { charactersIn, isOne, joinLines, readLine, splitLines } from "./script_lines.js";
-import { face, faceKey, holdSeeds, listen, matchPictures } from "./story_pictures.js";
+import { face, faceKey, holdSeeds, listen, matchPictures, nameOf } from "./story_pictures.js";
 import { Board } from "./storyboard_board.js";
 import { say } from "./words.js";
 
@@ -176,7 +176,7 @@ class Story {
       }
       made.dataset.line = panel.line;
       made.firstChild.textContent = panel.number;
-      made.setAttribute("aria-label", `${panel.number ? say("Panel {number}", { number: panel.number }) : say("Hidden")}: ${panel.parts.prompt.text}`);
+      made.setAttribute("aria-label", `${nameOf(panel)}: ${panel.parts.prompt.text}`);
     });
     const current = this.row.querySelector("[tabindex='0']") ?? this.row.firstChild;
     for (const each of this.row.children) each.tabIndex = each === current ? 0 : -1;

@@ -2,7 +2,7 @@
 
 import { button, element } from "./shared.js";
 import { charactersIn, insertLine, removeLine, setFlag } from "./script_lines.js";
-import { face, faceKey } from "./story_pictures.js";
+import { face, faceKey, nameOf } from "./story_pictures.js";
 import { OpenCard } from "./storyboard_card.js";
 import { say } from "./words.js";
 
@@ -234,7 +234,7 @@ function fill(item, panel) {
   const { parts, picture, number, stale, waiting, refused } = panel;
   const open = element("button", "storybooth-card");
   open.type = "button";
-  open.setAttribute("aria-label", [number ? say("Panel {number}", { number }) : say("Hidden"), parts.prompt.text, refused].filter(Boolean).join(": "));
+  open.setAttribute("aria-label", [nameOf(panel), parts.prompt.text, refused].filter(Boolean).join(": "));
   const picked = face(panel, "storybooth-face");
   const flags = element("span", "storybooth-flags");
   flags.append(...parts.flags.map((flag) => element("i", "", flag.text.slice(1, -1))));

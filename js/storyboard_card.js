@@ -2,7 +2,7 @@
 
 import { button, element } from "./shared.js";
 import * as lines from "./script_lines.js";
-import { face, faceKey } from "./story_pictures.js";
+import { face, faceKey, nameOf } from "./story_pictures.js";
 import { say } from "./words.js";
 
 const FLAGS = {
@@ -125,7 +125,7 @@ export class OpenCard {
     if (!panel) return;
     const { parts, text, picture, stale, waiting, refused } = panel;
     Object.assign(this, { panel, parts, text });
-    this.title.textContent = panel.number ? say("Panel {number}", { number: panel.number }) : say("Hidden");
+    this.title.textContent = nameOf(panel);
     if (this.figure.dataset.key !== faceKey(panel)) this.figure.replaceChildren(face(panel, "storybooth-face"));
     this.figure.dataset.key = faceKey(panel);
     this.figure.classList.toggle("storybooth-stale", Boolean(stale));

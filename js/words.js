@@ -12,9 +12,10 @@ export function say(english, values = {}) {
 /** The translations of one language; none where the server cannot be asked. Nothing may keep the nodes from working. */
 async function load() {
   try {
-    const answers = [api.fetchApi("/settings/Comfy.Locale"), api.fetchApi("/i18n")].map(async (asked) => (await asked).json());
-    const [chosen, all] = await Promise.all(answers);
-    const language = String(chosen || navigator.language);
+    const ask = async (path) => (await api.fetchApi(path)).json();
+    const language = String((await ask("/settings/Comfy.Locale")) || navigator.language);
+    if (language.startsWith("en")) return {}; // no need to ask for the translations of all packs
+    const all = await ask("/i18n");
     const short = language === "zh-CN" ? "zh" : language.replace(/^(ko|ja)-.*/, "$1"); // not zh-TW: the canvas has its own
     return all[language]?.storyBooth ?? all[short]?.storyBooth ?? {};
   } catch {

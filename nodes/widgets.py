@@ -99,14 +99,13 @@ def widget(holder: type, name: str, **more: Any) -> io.Input:
 
 def schedule_inputs() -> list[io.Input]:
     """The settings of `consistency.schedule.Schedule` that every graph has; `later_schedule_inputs` come last."""
-    names = [name for name, told in all_about(Schedule).items() if not told.options]
-    return [widget(Schedule, name, **(RARE if "probability" in name else {})) for name in names]
+    return [widget(Schedule, name) for name, told in all_about(Schedule).items() if not told.options]
 
 
 def later_schedule_inputs() -> list[io.Input]:
     """`before_start` of Schedule, and `count_in`: what start and switch step count."""
     return [
-        widget(Schedule, "before_start", optional=True, **RARE),
+        widget(Schedule, "before_start", optional=True),
         io.Combo.Input(
             "count_in",
             display_name="count in",

@@ -264,7 +264,12 @@ class Settings(_Checked):
         maximum=256,
     )
     batch_size: int = setting(
-        1, "batch size", "How many photos are looked at together. More needs more memory.", minimum=1, maximum=64
+        1,
+        "batch size",
+        "How many photos are looked at together. More needs more memory.",
+        minimum=1,
+        maximum=64,
+        advanced=True,
     )
     gradient_accumulation: int = setting(
         4,
@@ -273,6 +278,7 @@ class Settings(_Checked):
         "many times longer.",
         minimum=1,
         maximum=256,
+        advanced=True,
     )
     resolution: int = setting(
         1024,
@@ -311,6 +317,7 @@ class Settings(_Checked):
         "self_attention learns how the character looks. self_and_cross_attention also learns what the words mean: "
         "stronger, a file twice as large, and more likely to overfit.",
         options=get_args(TargetLayers),
+        advanced=True,
     )
     precision: Precision = setting(
         "fp32",
@@ -318,6 +325,7 @@ class Settings(_Checked):
         "auto takes bf16 where the graphics card can, and fp32 on a processor. The LoRA itself is always trained in "
         "fp32.",
         options=get_args(Precision),
+        advanced=True,
     )
     seed: int = setting(
         42,

@@ -69,7 +69,7 @@ _DRAW = """async ([api, places, chosen, name]) => {
 
 def draw_blueprint(page: Page, blueprint: Blueprint, story: Story) -> dict[str, Any]:
     """Return it as the canvas saves it. `page` shows ComfyUI."""
-    api = {key: {"class_type": node.type, "inputs": node.inputs} for key, node in story.nodes.items()}
+    api = story.api
     for number, end in enumerate(blueprint.ends):
         api[str(900 + number)] = {"class_type": "PreviewAny", "inputs": {"source": list(end)}}
     places = {key: {"at": node.at, "size": node.size} for key, node in story.nodes.items()}

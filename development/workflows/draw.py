@@ -35,7 +35,7 @@ from storybooth.workshop import ROOT, host
 from storybooth.workshop.client import Graph
 from storybooth.workshop.server import Server, install_pack, serve
 
-WORKFLOWS = ROOT / "workflows"
+WORKFLOWS, SUBGRAPHS = ROOT / "workflows", ROOT / "subgraphs"
 CANVAS, PAGE, BOARD = (ROOT / "docs" / f"{name}.jpg" for name in ("canvas", "page", "board"))
 
 _ADDRESS = "https://huggingface.co/{repository}/resolve/main/{name}"
@@ -341,10 +341,9 @@ _EXPORT = """async (workflow) => {
 
 def draw(page: Page, story: Story) -> tuple[dict[str, Any], Graph]:
     """Return the story as the canvas saves it, and as it exports it for the API. `page` shows ComfyUI."""
-    api = {key: {"class_type": node.type, "inputs": node.inputs} for key, node in story.nodes.items()}
     nodes = {key: asdict(node) for key, node in story.nodes.items()}
     stages = [asdict(stage) for stage in story.stages]
-    workflow = json.loads(page.evaluate(_DRAW, [api, nodes, stages, story.guide, "storybooth"]))
+    workflow = json.loads(page.evaluate(_DRAW, [story.api, nodes, stages, story.guide, "storybooth"]))
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"storybooth/{story.name}"))  # not another one at every run
     extra = {name: workflow["extra"][name] for name in ("reroutes", "linkExtensions") if name in workflow["extra"]}
     if story.app.outputs:
@@ -402,19 +401,19 @@ def _photos_to_page(page: Image.Image, toys: tuple[str, ...] = ("blue_plush",)) 
     return sheet
 
 
-def _write(path: str, content: Any) -> None:
+def _write(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    (WORKFLOWS / path).write_text(text, encoding="utf-8", newline="\n")
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write(page: Page, comfy: Server, story: Story) -> None:
     """Write the files of a story. `page` is a fresh one."""
     open_canvas(page, comfy.url)
     workflow, api = draw(page, story)
-    _write(f"api/{story.name}.json", api)
+    _write(WORKFLOWS / "api" / f"{story.name}.json", api)
     if story in GRIDS:
         return
-    _write(f"{story.name}.json", workflow)
+    _write(WORKFLOWS / f"{story.name}.json", workflow)
     if "mini" in story.name:
         picture, canvas = run(page, comfy, story, workflow)
         if story is STORIES[0]:
@@ -435,7 +434,7 @@ def write(page: Page, comfy: Server, story: Story) -> None:
 def main() -> None:
     """Write every workflow, or those named, in both formats, its thumbnail, and the canvas after a run."""
     (WORKFLOWS / "api").mkdir(parents=True, exist_ok=True)
-    (ROOT / "subgraphs").mkdir(exist_ok=True)
+    SUBGRAPHS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
         install_pack(Path(base))
         with serve(host.obtain(host.NEWEST), Path(base)) as comfy:
@@ -453,7 +452,7 @@ def main() -> None:
                 with chromium.new_context() as context:
                     page = context.new_page()
                     open_canvas(page, comfy.url)
-                    _write(f"../subgraphs/{blueprint.name}.json", draw_blueprint(page, blueprint, GRIDS[1]))
+                    _write(SUBGRAPHS / f"{blueprint.name}.json", draw_blueprint(page, blueprint, GRIDS[1]))
 
 
 if __name__ == "__main__":

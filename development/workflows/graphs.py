@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...workshop.client import Graph
+
 Point = tuple[int, int]
 
 
@@ -56,6 +58,11 @@ class Story:
     stages: tuple[Stage, ...]
     guide: tuple[int, int, int, int] | None = None
     app: App = App()
+
+    @property
+    def api(self) -> Graph:
+        """The nodes in the format of the API; what is not given in it the canvas fills in."""
+        return {key: {"class_type": node.type, "inputs": node.inputs} for key, node in self.nodes.items()}
 
     @property
     def bounds(self) -> tuple[int, int, int, int]:

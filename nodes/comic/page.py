@@ -12,7 +12,7 @@ from comfy_execution.validation import validate_node_input
 from ...comic.bound import letter_pages, place_pages
 from ...comic.font_files import installed_fonts
 from ...comic.layout import PageLayout
-from ...comic.lettering import font_file
+from ...comic.lettering import FULLER, font_file
 from ...comic.page import CAPTION_PLACES, check_lettering, place_page
 from ...comic.sheet import Sheet
 from ...comic.speech import Speech
@@ -31,7 +31,7 @@ SAMPLER = "StoryBoothPanelSampler"
 BUILT_IN = "built-in"
 """No font is named; graphs from before there was a list say so by the empty text."""
 
-_OURS = {file.name: file for file in sorted((Path(__file__).parents[2] / "assets" / "fonts").glob("*.ttf"))}
+_OURS = {file.name: file for file in sorted(FULLER.parent.glob("*.ttf"))}
 
 
 class ComicPage(io.ComfyNode):

@@ -32,15 +32,15 @@ def uncover(page):
     page.evaluate(f"app.canvas.ds.scale = 1; app.canvas.centerOnNode({NODE})")
 
 
-def expect_script(page, *lines):
-    page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines))
+def expect_script(page, *lines, timeout=None):
+    page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines), timeout=timeout)
 
 
 def undo_to(page, *lines):
     """Undo the last step; or two, where a node has grown meanwhile: ComfyUI takes that for a step too."""
     press(page, "Control+z")
     with contextlib.suppress(TimeoutError):
-        page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines), timeout=60_000)
+        expect_script(page, *lines, timeout=60_000)
         return
     press(page, "Control+z")
     expect_script(page, *lines)
