@@ -81,7 +81,7 @@ def test_the_curve_fills_survives_a_reload_and_stops_with_what_was_learned(comfy
     expect(page.get_by_text(BUTTON, exact=True)).to_be_hidden()
     page.wait_for_function("document.querySelector('.storybooth-training img')?.naturalWidth === 1280")  # the report
     step = int(page.locator(TITLE).inner_text().split()[3])
-    assert widget(page, "steps") == step, "the node asks for what it has learned"
+    wait_for_steps(page, step)  # the node asks for what it has learned
     with safetensors.safe_open(comfy.base / "models" / "loras" / f"{name}.safetensors", "pt") as file:
         assert len(json.loads(file.metadata()["storybooth_losses"])) == step
 
