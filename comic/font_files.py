@@ -22,7 +22,17 @@ def font_folders() -> list[Path]:
 
 
 @lru_cache(maxsize=1)
+def installed_files() -> dict[str, str]:
+    """Where all fonts below `font_folders` lie, by file name. Looked up once: the folders may be large."""
+    found: dict[str, str] = {}
+    for folder in font_folders():
+        for place, _, files in os.walk(folder):
+            for name in files:
+                if Path(name).suffix.lower() in SUFFIXES:
+                    found.setdefault(name, str(Path(place, name)))
+    return found
+
+
 def installed_fonts() -> tuple[str, ...]:
-    """The file names of all fonts below `font_folders`, sorted. Looked up once: the folders may be large."""
-    names = {name for folder in font_folders() for _, _, files in os.walk(folder) for name in files}
-    return tuple(sorted((name for name in names if Path(name).suffix.lower() in SUFFIXES), key=str.casefold))
+    """The file names of all these fonts, sorted."""
+    return tuple(sorted(installed_files(), key=str.casefold))

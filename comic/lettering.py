@@ -12,6 +12,7 @@ from PIL import ImageFont
 from PIL.ImageFont import FreeTypeFont, Layout
 
 from ..files import file_state
+from .font_files import installed_files
 from .near_misses import visible
 
 ABSENT = "\uffff"
@@ -19,6 +20,9 @@ ABSENT = "\uffff"
 
 FULLER = Path(__file__).parents[1] / "assets" / "fonts" / "NotoSans-Regular.ttf"
 """Dashes, accents, Greek and Cyrillic, which the font that comes with Pillow lacks."""
+
+_SUGGESTED = 2
+"""Fonts that a message names, at most."""
 
 _SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Joiners and variation selectors. Where a font's letters are not shaped, they would be drawn as boxes."""
@@ -46,7 +50,12 @@ def load_font(font: str, size: int) -> FreeTypeFont:
         return _built_in(size)
     try:
         return _opened(file, size, file_state(Path(file)))
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if "invalid pixel size" in str(error):  # FreeType's word for letters that are pictures of one size
+            raise ValueError(
+                f"font: '{font}' is a font of coloured pictures, such as emoji, all of one size. Text needs one whose "
+                "letters are outlines, and some of these have emoji, in black and white: DejaVuSans.ttf."
+            ) from None
         raise ValueError(f"font: '{font}' cannot be read as a font (.ttf, .otf or .ttc).") from None
 
 
@@ -109,9 +118,31 @@ def require_drawable(caption: str, font: FreeTypeFont, name: str) -> None:
     if character := missing_character(text, font):
         named = f"'{name}'" if name else "the built-in font"
         raise ValueError(
-            f'font: {named} has no character "{character}" (U+{ord(character):04X}) for the caption "{caption[:100]}". '
-            "Name a font file that has it: one in ComfyUI's models/fonts folder, or one installed on this computer."
+            f'font: {named} has no character "{character}" (U+{ord(character):04X}) for the text "{caption[:100]}". '
+            "Name a font file that has it: one in ComfyUI's models/fonts folder, or one installed on this computer"
+            f"{_suggestion(caption)}."
         )
+
+
+def _suggestion(text: str) -> str:
+    """Of the fonts of this computer, which have all of `text`, the plainest names first, for the end of a sentence."""
+    found = []
+    for name, file in sorted(installed_files().items(), key=lambda font: (len(font[0]), font[0])):
+        if name.casefold().startswith("lastresort"):  # of macOS: a box for every character there is
+            continue
+        try:
+            font = ImageFont.truetype(file, 20)
+            if missing_character(written(text, font), font) is None:
+                found.append(name)
+        except (OSError, ValueError):
+            continue
+        if len(found) == _SUGGESTED:
+            break
+    return (
+        f", such as {' or '.join(found)}"
+        if found
+        else ", of which none has all of this text: it can be written without that character"
+    )
 
 
 def written(caption: str, font: FreeTypeFont) -> str:

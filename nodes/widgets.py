@@ -1,6 +1,5 @@
 """Widgets that several nodes share, so that they read and behave alike."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,24 +7,28 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..consistency.schedule import UNITS, Schedule
-from ..setting import about, all_about
+from ..setting import About, about, all_about
 from ..training.settings import Settings
 from .checks import require_option
-
-RARE = {"advanced": True} if "advanced" in inspect.signature(io.Int.Input).parameters else {}
-"""For an input so rarely changed that the canvas shows it only when asked. ComfyUI 0.3.75 cannot tell the canvas so."""
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 
 
-_TAKES_MORE = "extra_dict" in inspect.signature(io.Int.Input).parameters
-"""ComfyUI 0.3.75 takes nothing for the canvas that it does not know."""
+def rare(made: io.Input) -> io.Input:
+    """An input so rarely changed that the canvas shows it only when asked."""
+    return _for_canvas(made, advanced=True)
 
 
-def zero_is(word: str) -> dict[str, Any]:
-    """For a number of which 0 means something else than none: the classic canvas shows `word` there (js/widgets.js)."""
-    return {"extra_dict": {"storybooth_zero": word}} if _TAKES_MORE else {}
+def zero_is(word: str, made: io.Input) -> io.Input:
+    """A number of which 0 means something else than none: the classic canvas shows `word` there (js/widgets.js)."""
+    return _for_canvas(made, storybooth_zero=word)
+
+
+def _for_canvas(made: io.Input, **told: Any) -> io.Input:
+    """An input that tells the canvas more. ComfyUI 0.3.75 hands that on, too, though no constructor takes it there."""
+    made.extra_dict = {**made.extra_dict, **told}
+    return made
 
 
 def size_inputs() -> list[io.Input]:
@@ -85,14 +88,18 @@ def widget(holder: type, name: str, **more: Any) -> io.Input:
     """The widget of a setting, as its field in `holder` has it; `more` goes to it too, and comes first."""
     told = about(holder, name)
     shown = {"display_name": told.label, "default": told.default, "tooltip": told.help} | more
-    if told.advanced:
-        shown |= RARE
+    made = _widget_of_kind(name, told, shown)
+    return rare(made) if told.advanced else made
+
+
+def _widget_of_kind(name: str, told: About, shown: Mapping[str, Any]) -> io.Input:
+    """The widget that goes with the setting's default and options."""
     if isinstance(told.default, bool):
         return io.Boolean.Input(name, **shown)
     if isinstance(told.default, str) and not told.options:
         return io.String.Input(name, **shown)
     if told.options:
-        return io.Combo.Input(name, **{"options": list(told.options)} | shown)
+        return io.Combo.Input(name, **({"options": list(told.options)} | shown))
     bounds = {"min": told.minimum, "max": told.maximum} | ({"step": told.step} if told.step else {})
     return (io.Float if isinstance(told.default, float) else io.Int).Input(name, **bounds, **shown)
 
@@ -126,6 +133,6 @@ def schedule_of(widgets: Mapping[str, Any], steps: int) -> Schedule:
     return Schedule(**values).in_steps(unit, steps)
 
 
-def timestep_inputs(**more: Any) -> list[io.Input]:
-    """`timestep_sampling`, `mu` and `sigma` of `training.settings.Settings`; `more` goes to each."""
-    return [widget(Settings, name, **more) for name in ("timestep_sampling", "mu", "sigma")]
+def timestep_inputs() -> list[io.Input]:
+    """`timestep_sampling`, `mu` and `sigma` of `training.settings.Settings`."""
+    return [widget(Settings, name) for name in ("timestep_sampling", "mu", "sigma")]

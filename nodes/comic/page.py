@@ -23,7 +23,7 @@ from ..canvas import found_by, until_cancelled
 from ..checks import require_kind, require_tensor_list, single_values
 from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, PageLayersSocket, PageLayoutSocket, StoryboardSocket
-from ..widgets import RARE, zero_is
+from ..widgets import rare, zero_is
 from .panel_drawing import in_batches
 
 SAMPLER = "StoryBoothPanelSampler"
@@ -66,14 +66,15 @@ class ComicPage(io.ComfyNode):
                     max=64,
                     tooltip="Panels side by side, where no layout is wired in.",
                 ),
-                io.Int.Input(
-                    "gutter",
-                    display_name="gutter",
-                    default=24,
-                    min=0,
-                    max=512,
-                    tooltip="White space between the panels and around the page, in pixels. A layout has its own.",
-                    **RARE,
+                rare(
+                    io.Int.Input(
+                        "gutter",
+                        display_name="gutter",
+                        default=24,
+                        min=0,
+                        max=512,
+                        tooltip="White space between the panels and around the page, in pixels. A layout has its own.",
+                    )
                 ),
                 io.Combo.Input(
                     "caption_place",
@@ -83,15 +84,18 @@ class ComicPage(io.ComfyNode):
                     tooltip="Where captions stand: on the paper, or inside the picture on a pale strip. With a layout, "
                     "in boxes inside their panels, at the top or at the bottom.",
                 ),
-                io.Int.Input(
-                    "caption_size",
-                    display_name="caption size",
-                    default=0,
-                    min=0,
-                    max=512,
-                    tooltip="Size of the letters in pixels. 0 chooses one that goes with the panels.",
-                    **zero_is("auto"),
-                    **RARE,
+                rare(
+                    zero_is(
+                        "auto",
+                        io.Int.Input(
+                            "caption_size",
+                            display_name="caption size",
+                            default=0,
+                            min=0,
+                            max=512,
+                            tooltip="Size of the letters in pixels. 0 chooses one that goes with the panels.",
+                        ),
+                    )
                 ),
                 io.Combo.Input(
                     "font",

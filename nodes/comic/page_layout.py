@@ -10,7 +10,7 @@ from ...comic.plan import describe, draw_plan
 from ..canvas import SHOWN_WHEN_CACHED, found_by, save_for_canvas, show_text
 from ..checks import require_kind
 from ..sockets import EncodedStoryboard, PageLayoutSocket, StoryboardSocket
-from ..widgets import RARE, zero_is
+from ..widgets import rare, zero_is
 
 
 class PageLayoutNode(io.ComfyNode):
@@ -53,63 +53,71 @@ class PageLayoutNode(io.ComfyNode):
                     default=READING[0],
                     tooltip="From right to left, as Japanese comics are read, pages are mirrored.",
                 ),
-                io.Combo.Input(
-                    "page_size",
-                    display_name="page size",
-                    options=[AS_LAID_OUT, *PAGES],
-                    default=AS_LAID_OUT,
-                    tooltip="The paper, or a strip that is as long as its panels need. By itself, a layout takes the "
-                    "paper that it was made for; rows of your own take that of the layout chosen above.",
-                    **RARE,
+                rare(
+                    io.Combo.Input(
+                        "page_size",
+                        display_name="page size",
+                        options=[AS_LAID_OUT, *PAGES],
+                        default=AS_LAID_OUT,
+                        tooltip="The paper, or a strip that is as long as its panels need. By itself, a layout takes "
+                        "the paper that it was made for; rows of your own take that of the layout chosen above.",
+                    )
                 ),
-                io.Int.Input(
-                    "page_width",
-                    display_name="page width",
-                    default=0,
-                    min=0,
-                    max=8192,
-                    tooltip="Pixels. 0 is 2048, or 1080 for a webtoon strip. A4 at 300 dots an inch is 2480.",
-                    **zero_is("auto"),
-                    **RARE,
+                rare(
+                    zero_is(
+                        "auto",
+                        io.Int.Input(
+                            "page_width",
+                            display_name="page width",
+                            default=0,
+                            min=0,
+                            max=8192,
+                            tooltip="Pixels. 0 is 2048, or 1080 for a webtoon strip. A4 at 300 dots an inch is 2480.",
+                        ),
+                    )
                 ),
-                io.Float.Input(
-                    "gutter",
-                    display_name="gutter",
-                    default=1.2,
-                    min=0.0,
-                    max=10.0,
-                    step=0.1,
-                    tooltip="Space between panels, in percent of the page's width. On a webtoon strip panels stand "
-                    "five times as far apart.",
-                    **RARE,
+                rare(
+                    io.Float.Input(
+                        "gutter",
+                        display_name="gutter",
+                        default=1.2,
+                        min=0.0,
+                        max=10.0,
+                        step=0.1,
+                        tooltip="Space between panels, in percent of the page's width. On a webtoon strip panels stand "
+                        "five times as far apart.",
+                    )
                 ),
-                io.Float.Input(
-                    "margin",
-                    display_name="margin",
-                    default=3.5,
-                    min=0.0,
-                    max=20.0,
-                    step=0.5,
-                    tooltip="Space around the page, in percent of its width.",
-                    **RARE,
+                rare(
+                    io.Float.Input(
+                        "margin",
+                        display_name="margin",
+                        default=3.5,
+                        min=0.0,
+                        max=20.0,
+                        step=0.5,
+                        tooltip="Space around the page, in percent of its width.",
+                    )
                 ),
-                io.Float.Input(
-                    "slant",
-                    display_name="slant",
-                    default=8.0,
-                    min=0.0,
-                    max=25.0,
-                    step=1.0,
-                    tooltip="How far, in degrees, gutters lean that are marked > or <, as in manga and action.",
-                    **RARE,
+                rare(
+                    io.Float.Input(
+                        "slant",
+                        display_name="slant",
+                        default=8.0,
+                        min=0.0,
+                        max=25.0,
+                        step=1.0,
+                        tooltip="How far, in degrees, gutters lean that are marked > or <, as in manga and action.",
+                    )
                 ),
-                io.Boolean.Input(
-                    "bleed",
-                    display_name="bleed",
-                    default=False,
-                    tooltip="Lets every panel at the page's edge run over the margin, so that paper can be cut there. "
-                    "Words keep clear of what is cut off.",
-                    **RARE,
+                rare(
+                    io.Boolean.Input(
+                        "bleed",
+                        display_name="bleed",
+                        default=False,
+                        tooltip="Lets every panel at the page's edge run over the margin, so that paper can be cut "
+                        "there. Words keep clear of what is cut off.",
+                    )
                 ),
             ],
             outputs=[

@@ -24,7 +24,7 @@ from ..graph import source_of, widgets_of
 from ..residents import RESIDENTS
 from ..sockets import CastBank, EncodedStoryboard, IdentityBankSocket, PageLayoutSocket, StoryboardSocket
 from ..weights import is_dynamic
-from ..widgets import RARE, SAMPLERS, SCHEDULERS, sampling_inputs, size_inputs
+from ..widgets import SAMPLERS, SCHEDULERS, rare, sampling_inputs, size_inputs
 from .held_panels import held_panels, require_drawn_by, require_size, tell_of_negative
 from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings, in_batches
 from .panel_strip import PanelStrip
@@ -66,14 +66,15 @@ class PanelSampler(io.ComfyNode):
                     control_after_generate=True,
                     tooltip="The noise that panels start from. A line's own [seed=...] comes first.",
                 ),
-                io.Combo.Input(
-                    "seed_mode",
-                    display_name="seed mode",
-                    options=list(SEED_MODES),
-                    default="same",
-                    tooltip="same: all panels start from one noise, so that compositions are related. "
-                    "increment: each line starts from its own.",
-                    **RARE,
+                rare(
+                    io.Combo.Input(
+                        "seed_mode",
+                        display_name="seed mode",
+                        options=list(SEED_MODES),
+                        default="same",
+                        tooltip="same: all panels start from one noise, so that compositions are related. "
+                        "increment: each line starts from its own.",
+                    )
                 ),
                 IdentityBankSocket.Input(
                     "bank",
@@ -82,16 +83,18 @@ class PanelSampler(io.ComfyNode):
                     lazy=True,
                     tooltip="With it, [id] lines show the identity images themselves instead of being drawn again.",
                 ),
-                io.Int.Input(
-                    "at_once",
-                    display_name="panels at once",
-                    optional=True,
-                    default=1,
-                    min=1,
-                    max=16,
-                    tooltip="Draws up to so many panels with the same seed in one batch, which is faster on a GPU with "
-                    "memory to spare. Samplers that add noise on the way, such as euler_ancestral, draw one by one.",
-                    **RARE,
+                rare(
+                    io.Int.Input(
+                        "at_once",
+                        display_name="panels at once",
+                        optional=True,
+                        default=1,
+                        min=1,
+                        max=16,
+                        tooltip="Draws up to so many panels with the same seed in one batch, which is faster on a GPU "
+                        "with memory to spare. Samplers that add noise on the way, such as euler_ancestral, draw one "
+                        "by one.",
+                    )
                 ),
                 PageLayoutSocket.Input(
                     "layout",

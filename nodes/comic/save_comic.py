@@ -19,7 +19,7 @@ from .. import outputs
 from ..canvas import found_by, save_for_canvas, show_text, until_cancelled
 from ..checks import require_kind, require_option, require_tensor_list, single_values
 from ..sockets import EncodedStoryboard, PageLayersSocket, StoryboardSocket
-from ..widgets import RARE, zero_is
+from ..widgets import rare, zero_is
 
 _SHOWN = 24
 """How many pages of a file that is no picture itself are shown on the node, each at most so many pixels long:"""
@@ -82,13 +82,14 @@ class SaveComic(io.ComfyNode):
                     default="",
                     tooltip="The title that readers show. Empty: the file's name.",
                 ),
-                io.String.Input(
-                    "author",
-                    display_name="author",
-                    optional=True,
-                    default="",
-                    tooltip="The author that readers show. It may be empty.",
-                    **RARE,
+                rare(
+                    io.String.Input(
+                        "author",
+                        display_name="author",
+                        optional=True,
+                        default="",
+                        tooltip="The author that readers show. It may be empty.",
+                    )
                 ),
                 io.Combo.Input(
                     "reading",
@@ -98,36 +99,42 @@ class SaveComic(io.ComfyNode):
                     default=READING[0],
                     tooltip="Which way pages are turned in cbz, pdf and epub: right to left for manga.",
                 ),
-                io.Int.Input(
-                    "dpi",
-                    display_name="dpi",
-                    optional=True,
-                    default=300,
-                    min=1,
-                    max=2400,
-                    tooltip="Pixels an inch, for paper. At 300, which printers want, 3000 pixels are ten inches.",
-                    **RARE,
+                rare(
+                    io.Int.Input(
+                        "dpi",
+                        display_name="dpi",
+                        optional=True,
+                        default=300,
+                        min=1,
+                        max=2400,
+                        tooltip="Pixels an inch, for paper. At 300, which printers want, 3000 pixels are ten inches.",
+                    )
                 ),
-                io.Int.Input(
-                    "slice_height",
-                    display_name="slice height",
-                    optional=True,
-                    default=1280,
-                    min=1,
-                    max=16384,
-                    tooltip="webtoon: height of each slice in pixels. Many sites take 1280.",
-                    **RARE,
+                rare(
+                    io.Int.Input(
+                        "slice_height",
+                        display_name="slice height",
+                        optional=True,
+                        default=1280,
+                        min=1,
+                        max=16384,
+                        tooltip="webtoon: height of each slice in pixels. Many sites take 1280.",
+                    )
                 ),
-                io.Int.Input(
-                    "slice_width",
-                    display_name="slice width",
-                    optional=True,
-                    default=0,
-                    min=0,
-                    max=16384,
-                    tooltip="webtoon: pages are made this wide. Many sites take 800; 0 leaves them as they are.",
-                    **zero_is("as it is"),
-                    **RARE,
+                rare(
+                    zero_is(
+                        "as it is",
+                        io.Int.Input(
+                            "slice_width",
+                            display_name="slice width",
+                            optional=True,
+                            default=0,
+                            min=0,
+                            max=16384,
+                            tooltip="webtoon: pages are made this wide. Many sites take 800; 0 leaves them as they "
+                            "are.",
+                        ),
+                    )
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],

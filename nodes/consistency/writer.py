@@ -12,10 +12,10 @@ from ..canvas import found_by
 from ..checks import require_option, require_sampling, require_sdxl, require_text_for
 from ..sockets import EncodedStoryboard, IdentityBankSocket, StoryboardSocket
 from ..widgets import (
-    RARE,
     SAMPLERS,
     SCHEDULERS,
     later_schedule_inputs,
+    rare,
     sampling_inputs,
     schedule_inputs,
     schedule_of,
@@ -61,22 +61,24 @@ class IdentityBankWriter(io.ComfyNode):
                     tooltip="Another seed draws other identity images, and other tokens and layers to keep.",
                 ),
                 *schedule_inputs(),
-                io.Combo.Input(
-                    "storage",
-                    display_name="storage",
-                    options=list(STORAGES),
-                    default="compact",
-                    tooltip="compact keeps just what these settings can read. full keeps everything: panels may then "
-                    "use any strength and probability, each drawing for itself, at several times the memory.",
-                    **RARE,
+                rare(
+                    io.Combo.Input(
+                        "storage",
+                        display_name="storage",
+                        options=list(STORAGES),
+                        default="compact",
+                        tooltip="compact keeps just what these settings can read. full keeps everything: panels may "
+                        "then use any strength and probability, each drawing for itself, at several times the memory.",
+                    )
                 ),
-                io.Combo.Input(
-                    "bank_dtype",
-                    display_name="bank precision",
-                    options=list(DTYPES),
-                    default="fp16",
-                    tooltip="fp8 halves the memory of fp16 and changes pictures slightly; fp32 doubles it.",
-                    **RARE,
+                rare(
+                    io.Combo.Input(
+                        "bank_dtype",
+                        display_name="bank precision",
+                        options=list(DTYPES),
+                        default="fp16",
+                        tooltip="fp8 halves the memory of fp16 and changes pictures slightly; fp32 doubles it.",
+                    )
                 ),
                 *keep_inputs(),
                 *later_schedule_inputs(),

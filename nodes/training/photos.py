@@ -9,7 +9,7 @@ from ...files import file_state
 from ...pixels import to_tensor
 from ...training.photo_folder import read_subject
 from ..canvas import found_by, show_text, until_cancelled
-from ..widgets import RARE
+from ..widgets import rare
 from . import photo_routes  # noqa: F401 (through which the canvas shows them)
 from .photo_places import folders, path_of
 
@@ -34,14 +34,15 @@ class SubjectImages(io.ComfyNode):
                     "one into ComfyUI's input folder and press R. Five to ten photos from different sides work well. "
                     "Sample photos come with StoryBooth.",
                 ),
-                io.String.Input(
-                    "default_caption",
-                    default="",
-                    multiline=True,
-                    display_name="default caption",
-                    tooltip="The caption of photos that have none of their own in metadata.jsonl or in a .txt or "
-                    ".caption file. Left empty, the trainer's instance prompt takes its place.",
-                    **RARE,
+                rare(
+                    io.String.Input(
+                        "default_caption",
+                        default="",
+                        multiline=True,
+                        display_name="default caption",
+                        tooltip="The caption of photos that have none of their own in metadata.jsonl or in a .txt or "
+                        ".caption file. Left empty, the trainer's instance prompt takes its place.",
+                    )
                 ),
             ],
             outputs=[

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...training.settings import Settings
 from ..sockets import TrainingOptionsSocket
-from ..widgets import RARE, timestep_inputs, widget, zero_is
+from ..widgets import rare, timestep_inputs, widget, zero_is
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
@@ -44,7 +44,7 @@ def trainer_inputs() -> list[io.Input]:
         widget(Settings, "steps"),
         widget(Settings, "learning_rate", round=False),
         *(widget(Settings, name) for name in ("rank", "batch_size", "gradient_accumulation", "resolution")),
-        *timestep_inputs(**RARE),
+        *map(rare, timestep_inputs()),
         widget(Settings, "target_layers"),
         widget(Settings, "precision", options=list(PRECISIONS), default="auto"),
         io.Boolean.Input(
@@ -53,15 +53,16 @@ def trainer_inputs() -> list[io.Input]:
             default=True,
             tooltip="Needs much less memory and about a third more time. The result is the same.",
         ),
-        io.Int.Input(
-            "checkpoint_every",
-            display_name="save every (steps)",
-            default=50,
-            min=1,
-            max=1_000_000,
-            tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
-            "there, and the LoRA comes out just as it would have (byte for byte on a processor).",
-            **RARE,
+        rare(
+            io.Int.Input(
+                "checkpoint_every",
+                display_name="save every (steps)",
+                default=50,
+                min=1,
+                max=1_000_000,
+                tooltip="How often the state of the training is saved. After a crash, queue again: it goes on from "
+                "there, and the LoRA comes out just as it would have (byte for byte on a processor).",
+            )
         ),
         # Without this the canvas would change a widget of this name after each run, and train again.
         widget(Settings, "seed", control_after_generate=False),
@@ -80,17 +81,20 @@ def trainer_inputs() -> list[io.Input]:
             optional=True,
             tooltip="More ways to train, from LoRA Training Options. Without it the training is the report's.",
         ),
-        io.Int.Input(
-            "sample_every",
-            display_name="sample every (steps)",
-            default=0,
-            min=0,
-            max=1_000_000,
-            optional=True,
-            tooltip="How often a small picture of the instance prompt is drawn and shown below. That takes as "
-            "long as learning from about ten photos and changes nothing in the LoRA. 0 is off.",
-            **zero_is("off"),
-            **RARE,
+        rare(
+            zero_is(
+                "off",
+                io.Int.Input(
+                    "sample_every",
+                    display_name="sample every (steps)",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
+                    optional=True,
+                    tooltip="How often a small picture of the instance prompt is drawn and shown below. That takes as "
+                    "long as learning from about ten photos and changes nothing in the LoRA. 0 is off.",
+                ),
+            )
         ),
         io.Mask.Input(
             "masks",

@@ -108,10 +108,7 @@ def test_no_other_folder_hides_the_workflows():
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 @pytest.mark.parametrize("name", ALL)
 def test_a_template_opens_whole_and_readable_and_exports_its_api_twin(comfy, canvas, name, nodes2):
-    """On a common screen texts are drawn, nothing overlaps, each node lies in one stage, no wire behind a node.
-
-    The oldest release cannot tell the canvas which widgets are rare: nodes are taller there than they were laid out.
-    """
+    """On a common screen texts are drawn, nothing overlaps, each node lies in one stage, no wire behind a node."""
     page = canvas(nodes2)
     page.set_viewport_size({"width": 1920, "height": 1080})
     workflow = open_template(page, name)
@@ -120,9 +117,6 @@ def test_a_template_opens_whole_and_readable_and_exports_its_api_twin(comfy, can
     assert [t for t in types if not page.evaluate("(t) => t in LiteGraph.registered_node_types", t)] == []
     exported = page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)")
     assert json.loads(exported) == read(f"api/{name}.json")
-    if comfy.release == host.OLDEST:
-        return
-
     page.wait_for_timeout(1000)  # Nodes 2.0 measures its nodes once they are drawn
     assert page.evaluate("[app.canvas.low_quality, app.canvas.ds.scale > 0.57]") == [False, True]
     boxes = page.evaluate("app.rootGraph.nodes.map((node) => [`${node.id} ${node.type}`, ...node.getBounding()])")
@@ -203,8 +197,6 @@ def test_a_grid_of_equal_panels_is_one_key_away(comfy, page):
 
 def test_rare_widgets_are_folded_away_and_zeros_say_what_they_mean(comfy, page):
     """On the classic canvas: Show Advanced of the node's menu, and a value that somebody changed, show them."""
-    if comfy.release == host.OLDEST:
-        pytest.skip("its nodes cannot tell the canvas what is rare")
     open_canvas(page, comfy.url)
     page.evaluate(
         """() => {

@@ -1,7 +1,6 @@
 """What the help pages' tables and the old front end's labels say of the nodes is what the nodes say themselves."""
 
 from storybooth.development import help_pages
-from storybooth.workshop import host
 
 
 def test_help_pages_and_labels_are_those_of_the_nodes(comfy):
@@ -10,7 +9,7 @@ def test_help_pages_and_labels_are_those_of_the_nodes(comfy):
     assert outdated == [], f"run {help_pages.COMMAND}"
 
 
-def test_rare_widgets_are_advanced_where_the_canvas_can_show_them_on_demand(comfy):
+def test_the_canvas_is_told_which_widgets_are_rare(comfy):
     told = comfy.object_info("StoryBoothTrainingOptions")["StoryBoothTrainingOptions"]["input"]
     advanced = {name for group in told.values() for name, spec in group.items() if spec[1].get("advanced")}
     rare = {
@@ -22,4 +21,4 @@ def test_rare_widgets_are_advanced_where_the_canvas_can_show_them_on_demand(comf
         "word_rate",
         "word_until",
     }
-    assert advanced == (set() if comfy.release == host.OLDEST else rare)
+    assert advanced == rare

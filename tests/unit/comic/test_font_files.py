@@ -9,9 +9,9 @@ from storybooth.tests.fonts import KOREAN
 
 @pytest.fixture(autouse=True)
 def looked_up_anew():
-    font_files.installed_fonts.cache_clear()
+    font_files.installed_files.cache_clear()
     yield
-    font_files.installed_fonts.cache_clear()
+    font_files.installed_files.cache_clear()
 
 
 def test_every_font_that_is_listed_can_be_loaded_by_its_name():

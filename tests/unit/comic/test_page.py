@@ -1,5 +1,6 @@
 """The page: where panels and captions lie, and captions that cannot be written."""
 
+import struct
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
@@ -188,6 +189,40 @@ def test_a_character_that_the_font_lacks(caption, font, character, number):
     assert f'"{character}" ({number})' in message
     assert f'"{caption}"' in message
     assert "models/fonts" in message
+
+
+def test_a_font_that_has_all_of_a_text_is_named_where_one_is_installed(monkeypatch):
+    """Emoji beside letters, too: with the font that is named, the page is written."""
+    faces = "Hello \U0001f600 ♥"
+    with pytest.raises(ValueError, match=r'no character "\U0001f600".*, such as DejaVuSans\.ttf or ') as caught:
+        layout_page(panels(1), [faces], font=KOREAN)
+    assert "NanumGothic.ttf or" not in str(caught.value)
+    assert ink(faces, font="DejaVuSans.ttf").sum() > ink("Hello", font="DejaVuSans.ttf").sum() + 20
+    with pytest.raises(ValueError, match="of which none has all of this text"):
+        layout_page(panels(1), ["Hello \U00013000"])
+
+
+def of_pictures(font: bytes) -> bytes:
+    """The font with a strike of 109 pixels, which has no picture, in the place of its outlines."""
+    (count,) = struct.unpack(">H", font[4:6])
+    entries = [struct.unpack(">4sLLL", font[at : at + 16]) for at in range(12, 12 + 16 * count, 16)]
+    tables = {tag: font[start : start + length] for tag, _, start, length in entries if tag not in (b"glyf", b"loca")}
+    metrics = struct.pack(">bbB9x", 100, -9, 109)
+    size = struct.pack(">LLLL", 56, 0, 0, 0) + 2 * metrics + struct.pack(">HHBBBB", 1, 1, 109, 109, 32, 1)
+    tables |= {b"CBLC": struct.pack(">LL", 0x30000, 1) + size, b"CBDT": struct.pack(">L", 0x30000)}
+    made, body, start = font[:4] + struct.pack(">HHHH", len(tables), 0, 0, 0), b"", 12 + 16 * len(tables)
+    for tag, table in sorted(tables.items()):
+        made += struct.pack(">4sLLL", tag, 0, start + len(body), len(table))
+        body += table + bytes(-len(table) % 4)
+    return made + body
+
+
+def test_a_font_of_coloured_pictures_is_told_as_such(tmp_path):
+    """As FreeType refuses one: made of a real font's tables, and a strike of one size where its outlines were."""
+    path = tmp_path / "coloured.ttf"
+    path.write_bytes(of_pictures(Path(load_font(KOREAN, 20).path).read_bytes()))
+    with pytest.raises(ValueError, match=r"^font: '.*coloured\.ttf' is a font of coloured pictures"):
+        load_font(str(path), 20)
 
 
 def ink(caption, **options):
