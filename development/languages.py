@@ -66,7 +66,7 @@ _VALUES = {
 }
 _FROM_ON = {"ko": r"; \1 이상", "ja": r"、\1 以上", "zh": r"；\1 或更大"}
 
-_SAID = re.compile(r'\bsay\(\s*"((?:[^"\\]|\\.)*)"')
+_SAID = re.compile(r'\b(?:say|shape)\(\s*"((?:[^"\\]|\\.)*)"')
 _TABLE = re.compile(r"^(## (?:Inputs|Outputs)\n)\n\|.*(?:\n\|.*)*\n", re.MULTILINE)
 _TRANSLATION_OF = "<!-- translation of {} -->"
 
@@ -98,7 +98,7 @@ def texts_of(tree: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def said_in_scripts() -> list[str]:
-    """What js/ says by `say("...")`."""
+    """What js/ says by `say("...")`, and what it reads in Python's words by `shape("...")`."""
     scripts = sorted((ROOT / "js").glob("*.js"))
     found = [json.loads(f'"{text}"') for script in scripts for text in _SAID.findall(script.read_text("utf-8"))]
     return list(dict.fromkeys(found))

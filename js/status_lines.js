@@ -1,0 +1,79 @@
+/* What nodes say of themselves below their widgets. The server writes English: logs and clients of the API read it. On a
+ * canvas in another language the same line is said by these shapes; what has none stays as it came. */
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { nodeOf } from "./shared.js";
+import { say } from "./words.js";
+
+const LINE = "$$node-text-preview"; // what ComfyUI calls the widget in which it shows them
+
+/* The first that fits is taken, and what stands in braces may be of such a shape itself. A test looks for all in Python. */
+const SHAPES = [
+  shape("encoding image {number} of {count}"),
+  shape("Photos: {count}, with captions of their own: {own}, with masks: {masked}"),
+  shape("Photos: {count}, with captions of their own: {own}"),
+  shape("Left out: {names}"),
+  shape("Trained before: {file}"),
+  shape("Saved before: {file}"),
+  shape("Saved {file}"),
+  shape("In prompts: {words}"),
+  shape("LoRA: {saved}"),
+  shape("saved {files} ({size} MB)"),
+  shape("1 page"),
+  shape("{count} pages"),
+  shape("1 page: {saved}"),
+  shape("{count} pages: {saved}"),
+  shape("{count} panels on {pages}"),
+  shape("In SDXL's sizes: {sizes}"),
+  shape("Panel {number} is drawn but cannot be shown: {error}"),
+  shape("at most {size}"),
+  shape("{count} identity images, bank of {size}"),
+  shape("With one [id] line the identity image has no other to agree with; two or more work better"),
+  shape("Found the bank that was written before from the same inputs"),
+  shape("This bank will be empty, and pictures as without it: {why}"),
+  shape("Nothing is read from the bank: {why}"),
+  shape("No bank of {names}: no line shows that character alone"),
+  shape("Write one such as {line}"),
+];
+
+/** A line of the server's in the canvas's language: as a whole, or sentence by sentence. */
+export function sayLine(english) {
+  const sentences = english.split(/\. (?=\S)/);
+  const said = sentences.map(sayWhole);
+  if (sentences.length > 1 && !said.includes(undefined)) return join(said);
+  return sayWhole(english) ?? join(said.map((words, index) => words ?? sentences[index]));
+}
+
+const join = (said) => said.reduce((before, next) => say("{sentence}. {next}", { sentence: before, next }));
+
+/** One sentence; undefined where it has no shape. */
+function sayWhole(english) {
+  for (const [pattern, text] of SHAPES) {
+    const found = pattern.exec(english);
+    if (!found) continue;
+    const values = Object.entries(found.groups ?? {}).map(([name, value]) => [name, sayWhole(value) ?? value]);
+    const sentence = say(text, Object.fromEntries(values));
+    return found.at(-1) ? say("{sentence}.", { sentence }) : sentence;
+  }
+  return undefined;
+}
+
+function shape(text) {
+  const literal = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
+  return [new RegExp(`^${literal.replace(/\{(\w+)\}/g, "(?<$1>.+?)")}(\\.?)$`, "su"), text];
+}
+
+app.registerExtension({
+  name: "StoryBooth.StatusLines",
+  setup() {
+    api.addEventListener("progress_text", ({ detail }) => {
+      const node = nodeOf(detail.nodeId);
+      if (!node?.comfyClass?.startsWith("StoryBooth")) return;
+      queueMicrotask(() => {
+        const widget = node.widgets?.find(({ name }) => name === LINE); // once ComfyUI has shown the line
+        if (widget?.value === detail.text) widget.value = sayLine(detail.text);
+      });
+    });
+  },
+});
