@@ -1,6 +1,6 @@
 """How long a key takes on the storyboard of a long story: from the key to the picture on the screen, and to the script.
 
-    .dev/env/bin/python development/benchmarks/editor.py [--lines 100] [--keys 60]
+    .dev/env/bin/python development/benchmarks/editor.py [--lines 100] [--keys 60] [--output FILE]
 
 A real ComfyUI and a headless Chromium, no graphics card: Chromium draws on the CPU. `handled` ends when all that the
 key changes has been changed (the script, the card, the row on the node), `drawn` when the frame after it is painted, up
@@ -8,9 +8,9 @@ to 17 ms later where nothing else is to do. Each line has a picture, as after a 
 """
 
 import argparse
-import json
 import runpy
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "workshop" / "load_pack.py"))
+sys.path.insert(1, str(Path(__file__).parent))
+
+from machine import keep  # noqa: E402
 
 from storybooth.development import browser  # noqa: E402
 from storybooth.development.canvas import open_canvas  # noqa: E402
@@ -80,11 +83,13 @@ def measure(page: Page, url: str, lines: int, keys: int, names: list[str], nodes
 
 
 def main() -> None:
-    """Print median and 95th percentile on both canvases."""
+    """Print and keep median and 95th percentile on both canvases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=100)
     parser.add_argument("--keys", type=int, default=60)
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    rows = []
     with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
         install_pack(Path(base))
         names = [f"panel_{number:03}.png" for number in range(arguments.lines)]
@@ -97,17 +102,17 @@ def main() -> None:
                 page = chromium.new_context().new_page()
                 timed = measure(page, comfy.url, arguments.lines, arguments.keys, names, nodes2)
                 page.close()
-                told = {
-                    each: {
-                        "median": round(statistics.median(taken), 1),
-                        "95 %": round(sorted(taken)[int(0.95 * len(taken))], 1),
-                    }
-                    for each, taken in timed.items()
-                }
-                print(
-                    json.dumps({"canvas": canvas, "lines": arguments.lines, "keys": arguments.keys, "ms": told}),
-                    flush=True,
-                )
+                rows.append({"canvas": canvas, "ms": {each: summary(taken) for each, taken in timed.items()}})
+                print(rows[-1], flush=True)
+    keep("editor", False, {"lines": arguments.lines, "keys": arguments.keys, "rows": rows}, arguments.output)
+
+
+def summary(taken: list[float]) -> dict[str, float]:
+    """Median and 95th percentile."""
+    return {
+        "median": round(statistics.median(taken), 1),
+        "95 %": round(sorted(taken)[int(0.95 * len(taken))], 1),
+    }
 
 
 if __name__ == "__main__":
