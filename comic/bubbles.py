@@ -314,7 +314,9 @@ def _cost(bubble: _Bubble, centre: Point, box: Box, index: int, count: int, righ
         along = 0.33
     wish = 1 - along if right_to_left else along
     if spoken.side in ("left", "right"):
-        wish = (wish + _across(spoken.side)) / 2
+        above = _across(spoken.side)
+        # Where who is further on speaks first, a bubble between both would have its tail in the next one's way.
+        wish = (wish + above) / 2 if (wish - 0.5) * (above - 0.5) >= 0 else above
     return abs(x - wish) + 1.5 * y
 
 

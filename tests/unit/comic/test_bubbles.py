@@ -231,3 +231,15 @@ def test_japanese_stands_in_columns_on_pages_that_are_read_from_the_right():
         assert following is None or following.left < line.left
     (noise,) = placed(Speech("sound", words[:4], "sound", "middle", 1), font=KOREAN, right_to_left=True)
     assert noise.bubble.direction is None
+
+
+@pytest.mark.parametrize("right_to_left", [False, True])
+def test_each_speaks_from_its_own_side_though_who_is_further_on_begins(right_to_left):
+    """No bubble has its tail cut short by the next one, as between both it would be."""
+    first, then = ("left", "right") if right_to_left else ("right", "left")
+    for words in (("Cold!", "He is a robot, is he not?"), ("Who is there, in the middle of the night?", "Me.")):
+        speeches = [Speech("bob", words[0], "shout", first), Speech("nupjuki", words[1], "speech", then)]
+        bubbles = placed(*speeches, right_to_left=right_to_left)
+        middles = [bubble.centre[0] / BOX[2] - 0.5 for bubble in bubbles]
+        assert [middle > 0 for middle in middles] == [side == "right" for side in (first, then)]
+        assert all(bubble.mouth[1] > box_of(bubble)[3] + 28 for bubble in bubbles)
