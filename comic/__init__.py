@@ -6,6 +6,7 @@
 - `page`: panels and captions in a grid; `lettering`: fonts, and where a caption breaks; `font_files`: the fonts of this
   computer; `bubbles`: their places and shapes; `sheet`: what lies where on a page.
 - `rows`: the notation of a page's rows; `layouts`: those that have a name; `layout`: where their panels lie;
-  `panel_sizes`: the size that each is drawn at; `plan`: a picture of all that; `bound`: pages drawn on a layout.
+  `polygons`: how these are cut; `panel_sizes`: the size that each is drawn at; `plan`: a picture of all that; `bound`:
+  pages drawn on a layout.
 - `saving`: pages to files, a format each.
 """

@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
 from .bubbles import Placed, place_bubbles
-from .layout import Box, LaidOutPage, PageLayout, Place, Point, clip, rectangle
+from .layout import LaidOutPage, PageLayout, Place
 from .lettering import begins_right_to_left, font_for, wrap, written
+from .polygons import Box, Point, clip, rectangle
 from .sheet import Sheet
 from .speech import Speech
 

@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from . import polygons
 from .layouts import LAYOUTS, PAGES
 from .panel_sizes import WIDEST, panel_size
+from .polygons import Box, Plane, Point
 from .rows import Row, Rows, count, first, parse_rows
 
 READING = ("left to right", "right to left")
@@ -21,12 +23,6 @@ STRETCH = 1.5
 """Rows that are alone on the last page grow by so much at most; what is left of the page stays paper."""
 NARROWEST = 0.03
 """Of the page's width: a panel's side is not shorter."""
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom."""
-Plane = tuple[float, float, float]
-"""(a, b, c): the points (x, y) with a x + b y <= c."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ class _Paper:
             planes.append((0.0, 1.0, bottom))
         box = (self.margin, above, self.width - self.margin, bottom)
         places: list[Place] = []
-        roots = rectangle(box), rectangle((0, 0, self.width, height))
+        roots = polygons.rectangle(box), polygons.rectangle((0, 0, self.width, height))
         self._rows(rows, box, planes, gap, roots, places)
         return LaidOutPage(self.width, height, tuple(places))
 
@@ -180,9 +176,9 @@ class _Paper:
             middle = (left + right) / 2
             bounds = list(planes)
             if index:
-                bounds.append(_below(middle, start - gap / 2, gap, -row.lean * self.slant))
+                bounds.append(polygons.below(middle, start - gap / 2, gap, -row.lean * self.slant))
             if index + 1 < len(rows):
-                bounds.append(_above(middle, end + gap / 2, gap, -rows[index + 1].lean * self.slant))
+                bounds.append(polygons.above(middle, end + gap / 2, gap, -rows[index + 1].lean * self.slant))
             self._cells(row, (left, start, right, end), bounds, roots, places)
 
     def _cells(
@@ -199,16 +195,16 @@ class _Paper:
             middle = (top + bottom) / 2
             bounds = list(planes)
             if index:
-                bounds.append(_right_of(start - self.gutter / 2, middle, self.gutter, cell.lean * self.slant))
+                bounds.append(polygons.right_of(start - self.gutter / 2, middle, self.gutter, cell.lean * self.slant))
             if index + 1 < len(row.cells):
                 lean = row.cells[index + 1].lean * self.slant
-                bounds.append(_left_of(end + self.gutter / 2, middle, self.gutter, lean))
+                bounds.append(polygons.left_of(end + self.gutter / 2, middle, self.gutter, lean))
             if cell.rows:
                 self._rows(cell.rows, (start, top, end, bottom), bounds, self.gutter, roots, places)
                 continue
             polygon = roots[cell.bleeds or self.bleed]
             for plane in bounds:
-                polygon = clip(polygon, plane)
+                polygon = polygons.clip(polygon, plane)
             places.append(Place(tuple(polygon)))
 
 
@@ -221,47 +217,6 @@ def _spans(start: float, end: float, weights: Sequence[float], gap: float) -> li
         spans.append((start, start + length))
         start += length + gap
     return spans
-
-
-# A gutter is what lies within half a gap of a line. The line goes through (x, y) and leans by an angle.
-def _below(x: float, y: float, gap: float, angle: float) -> Plane:
-    a, b = -math.sin(angle), math.cos(angle)
-    return -a, -b, -(a * x + b * y) - gap / 2
-
-
-def _above(x: float, y: float, gap: float, angle: float) -> Plane:
-    a, b = -math.sin(angle), math.cos(angle)
-    return a, b, a * x + b * y - gap / 2
-
-
-def _right_of(x: float, y: float, gap: float, angle: float) -> Plane:
-    a, b = math.cos(angle), math.sin(angle)
-    return -a, -b, -(a * x + b * y) - gap / 2
-
-
-def _left_of(x: float, y: float, gap: float, angle: float) -> Plane:
-    a, b = math.cos(angle), math.sin(angle)
-    return a, b, a * x + b * y - gap / 2
-
-
-def rectangle(box: Box) -> list[Point]:
-    left, top, right, bottom = box
-    return [(left, top), (right, top), (right, bottom), (left, bottom)]
-
-
-def clip(polygon: Sequence[Point], plane: Plane) -> list[Point]:
-    """The part of a convex polygon on this side of a line (Sutherland and Hodgman 1974)."""
-    a, b, c = plane
-    kept: list[Point] = []
-    for index, (x, y) in enumerate(polygon):
-        before_x, before_y = polygon[index - 1]
-        here, before = a * x + b * y - c, a * before_x + b * before_y - c
-        if (here <= 0) != (before <= 0):
-            part = before / (before - here)
-            kept.append((before_x + part * (x - before_x), before_y + part * (y - before_y)))
-        if here <= 0:
-            kept.append((x, y))
-    return kept
 
 
 def _mirrored(page: LaidOutPage) -> LaidOutPage:
@@ -311,7 +266,8 @@ def _check_places(pages: Sequence[LaidOutPage]) -> None:
         for place in made.places:
             number += 1
             width, height = place.size if len(place.polygon) > 2 else (0, 0)
-            if _area(place.polygon) < (NARROWEST * made.width) ** 2 or min(width, height) < NARROWEST * made.width:
+            least = NARROWEST * made.width
+            if polygons.area(place.polygon) < least**2 or min(width, height) < least:
                 raise ValueError(
                     f"rows: panel {number}, on page {page}, would be {width:.0f} x {height:.0f} pixels of a page "
                     f"of {made.width} x {made.height}. Use fewer panels to a page, a smaller gutter or less slant."
@@ -326,8 +282,3 @@ def _check_places(pages: Sequence[LaidOutPage]) -> None:
                     f"rows: panel {number}, on page {page}, would be {shape}, and nothing is drawn well beyond 4 "
                     f"times. Give it {'more height' if width > height else 'more width'}, or other neighbours."
                 )
-
-
-def _area(polygon: Sequence[Point]) -> float:
-    pairs = ((polygon[index - 1], point) for index, point in enumerate(polygon))
-    return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)) / 2

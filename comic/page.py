@@ -8,8 +8,8 @@ from PIL import Image
 from PIL.ImageFont import FreeTypeFont
 
 from .bubbles import check_speech, place_bubbles
-from .layout import rectangle
 from .lettering import begins_right_to_left, font_for, wrap, written
+from .polygons import rectangle
 from .sheet import Sheet
 from .speech import Speech
 

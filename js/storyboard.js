@@ -148,8 +148,9 @@ class Story {
       const [picture] = this.pictures();
       if (picture) told = await holdSeeds(picture.prompt_id);
     }
+    this.say(told);
     await app.queuePrompt(0, 1);
-    this.say(say("Queued. {told}", { told }));
+    if (this.status === told) this.say(say("Queued. {told}", { told })); // else it has begun, or ended, by now
   }
 
   open(line) {

@@ -139,10 +139,13 @@ class SubjectPhotos {
       const row = before[key] ?? this.row(photo);
       row.dataset.key = key;
       const field = row.querySelector("textarea");
-      if (field !== document.activeElement) field.value = photo.caption;
+      // What is typed, or on its way to the server, is newer than this answer.
+      if (field !== document.activeElement && !row.dataset.keeping) field.value = photo.caption;
       return row;
     });
-    this.list.replaceChildren(...rows);
+    for (const row of [...this.list.children]) if (!rows.includes(row)) row.remove();
+    // A row that stays where it is keeps the focus: somebody may be typing in it while others come.
+    rows.forEach((row, index) => row !== this.list.children[index] && this.list.insertBefore(row, this.list.children[index]));
     const target = this.own ? this.folder : this.free();
     if (this.target !== document.activeElement) this.target.value = target;
     const count = photos.length === 1 ? say("1 photo") : say("{count} photos", { count: photos.length });
@@ -180,10 +183,13 @@ class SubjectPhotos {
     let kept = photo.caption;
     const keep = async () => {
       clearTimeout(waiting);
-      const caption = field.value;
-      if (caption.trim() === kept.trim()) return;
-      kept = caption;
-      await this.keep(folder, photo.name, caption);
+      if (row.dataset.keeping) return; // one after the other: the server may answer two in any order
+      row.dataset.keeping = "yes";
+      while (field.value.trim() !== kept.trim()) {
+        kept = field.value;
+        await this.keep(folder, photo.name, kept);
+      }
+      delete row.dataset.keeping;
     };
     field.addEventListener("input", () => {
       clearTimeout(waiting);

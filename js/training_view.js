@@ -16,6 +16,7 @@ const GONE = say("ComfyUI keeps these pictures until it restarts. Run the traine
 
 const views = new WeakMap();
 let live; // the view of the training that runs now
+let heard = 0; // messages so far: an answer that was asked for before the latest tells of an earlier moment
 
 /** The view of one node. The server sends its whole state each time, so nothing depends on an earlier message. */
 class TrainingView {
@@ -96,7 +97,7 @@ class TrainingView {
     const body = JSON.stringify({ prompt_id, node });
     const headers = { "Content-Type": "application/json" };
     const answer = await api.fetchApi("/storybooth/training/stop", { method: "POST", headers, body });
-    if (!answer.ok) this.show({ ...this.state, running: false }); // it has ended by itself
+    if (!answer.ok && this.state.prompt_id === prompt_id) this.show({ ...this.state, running: false }); // it has ended by itself
   }
 
   render() {
@@ -172,26 +173,37 @@ function curve({ curve, steps }) {
 
 const viewOf = (id) => views.get(nodeOf(id));
 
+/** Ask for the state of the run at hand. */
+async function ask() {
+  const before = heard;
+  const client = api.clientId ?? api.initialClientId ?? "";
+  const answer = await api.fetchApi(`/storybooth/training?${new URLSearchParams({ client_id: client })}`);
+  const state = answer.ok ? await answer.json() : null;
+  if (state && heard === before) viewOf(state.node)?.show(state);
+}
+
 app.registerExtension({
   name: "storybooth.training_view",
 
   setup() {
     loadStyle("training_view.css");
-    api.addEventListener("storybooth.training", ({ detail }) => viewOf(detail.node)?.show(detail));
+    api.addEventListener("storybooth.training", ({ detail }) => {
+      heard++;
+      viewOf(detail.node)?.show(detail);
+    });
     api.addEventListener("executed", ({ detail }) => {
       const [state] = detail.output?.[PROPERTY] ?? [];
-      if (state) viewOf(detail.display_node ?? detail.node)?.finish(state);
+      if (!state) return;
+      heard++;
+      viewOf(detail.display_node ?? detail.node)?.finish(state);
     });
     // The server is gone, perhaps for good: nothing to stop until it sends again.
     api.addEventListener("reconnecting", () => live?.show({ ...live.state, running: false }));
   },
 
-  /** Ask for the state of the run at hand: after a reload, its next message may be a long step away. */
-  async afterConfigureGraph() {
-    const client = api.clientId ?? api.initialClientId ?? "";
-    const answer = await api.fetchApi(`/storybooth/training?${new URLSearchParams({ client_id: client })}`);
-    const state = answer.ok ? await answer.json() : null;
-    if (state) viewOf(state.node)?.show(state);
+  /** After a reload the next message may be a long step away. The canvas waits for extensions, but not for this answer. */
+  afterConfigureGraph() {
+    ask().catch(() => {}); // a server that does not answer now tells the rest by messages
   },
 
   nodeCreated(node) {

@@ -13,6 +13,7 @@ import struct
 import threading
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -226,6 +227,11 @@ class Client:
         try:
             socket = await self._session.ws_connect(f"{self.url}/ws?clientId={client_id}", max_msg_size=0)
             await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+            # Until it has heard that, which it answers, the server keeps texts to itself; and a prompt may overtake it.
+            with suppress(TimeoutError):
+                while (message := await socket.receive(_CONNECT_SECONDS)).type == aiohttp.WSMsgType.TEXT:
+                    if json.loads(message.data)["type"] == "feature_flags":
+                        break
             return socket
         except aiohttp.ClientError as error:
             raise self._no_answer(error) from error

@@ -1,6 +1,7 @@
 """Run a real ComfyUI with the pack in it."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -8,14 +9,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import PATIENT, ROOT, WorkshopError
 from .client import Client
 from .own_folder import remake
 
-_BOOT_SECONDS = 300
+_BOOT_SECONDS = 600
 
 
 class Server(Client):
@@ -102,9 +103,12 @@ def serve(
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that is free, and below those that a system gives to connections: none of them takes it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(16_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -1,5 +1,6 @@
 """Real Chromium for the canvas tests."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,8 +13,11 @@ from storybooth.workshop.server import Server
 
 SCREEN = {"width": 1600, "height": 1000}
 
-PATIENCE = 120_000
+PATIENCE = 300_000
 """Milliseconds to wait for what must come: no test is about speed, and machines may be busy."""
+
+SLOWER = float(os.environ.get("STORYBOOTH_SLOW_BROWSER", "1"))
+"""How many times slower pages compute: with 6, what a test reads a moment too early is not there yet."""
 
 expect.set_options(timeout=PATIENCE)
 
@@ -68,4 +72,7 @@ def canvas(chromium: Browser, comfy: Server) -> Iterator[Callable[[bool], Page]]
 def _new_page(chromium: Browser) -> Page:
     context = chromium.new_context(viewport=SCREEN)
     context.set_default_timeout(PATIENCE)
-    return context.new_page()
+    page = context.new_page()
+    if SLOWER > 1:
+        context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+    return page

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 from safetensors.torch import save_file
 from torch import zeros
 
-from storybooth.development.canvas import open_canvas
+from storybooth.development.canvas import open_canvas, open_graph, wait_for_frames
 
 
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
@@ -25,13 +25,13 @@ def test_pages_are_shown_and_the_file_is_named(comfy, page, nodes2):
         "4": {"class_type": "StoryBoothSaveLora", "inputs": {"lora_name": ["3", 0], "filename_prefix": f"{name} lora"}},
     }
     open_canvas(page, comfy.url, nodes2)
-    page.evaluate("async (graph) => { await app.loadApiJson(graph, 'files'); }", graph)
+    open_graph(page, graph, "files")
     page.evaluate("app.api.addEventListener('execution_success', () => { window.finished = true; }, { once: true })")
     page.evaluate("async () => { await app.queuePrompt(0, 1); }")
-    page.wait_for_function("window.finished", timeout=120_000)
+    page.wait_for_function("window.finished", timeout=600_000)
     shown = "Object.values(app.nodeOutputs).flatMap((output) => output.images ?? []).map((file) => file.filename)"
     page.wait_for_function(f"{shown}.length > 0")
-    page.wait_for_timeout(1000)
+    wait_for_frames(page)
     assert [name for name in page.evaluate(shown) if not name.endswith(".png")] == []
     assert len(page.evaluate(shown)) == 1
     expect(page.get_by_text("Image failed to load")).to_have_count(0)

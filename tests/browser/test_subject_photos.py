@@ -6,7 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from storybooth.development.canvas import open_canvas
+from storybooth.development.canvas import open_canvas, open_graph, wait_for_file, wait_for_frames
 from storybooth.tests.host import story
 
 NODE = "app.rootGraph.getNodeById('load')"
@@ -34,7 +34,7 @@ def test_photos_are_dropped_chosen_and_captioned(comfy, page, nodes2):
         shutil.rmtree(comfy.base / "input" / made, ignore_errors=True)
     open_canvas(page, comfy.url, nodes2)
     load = {"class_type": "StoryBoothSubjectImages", "inputs": {"folder": SAMPLES, "default_caption": ""}}
-    page.evaluate("async (graph) => { await app.loadApiJson(graph, 'photos'); }", {"load": load})
+    open_graph(page, {"load": load}, "photos")
     page.evaluate(f"{NODE}.setSize([420, 640]); app.canvas.ds.scale = 1; app.canvas.centerOnNode({NODE})")
     rows = page.locator(".storybooth-photos figure")
     expect(rows).not_to_have_count(0)
@@ -61,14 +61,22 @@ def test_photos_are_dropped_chosen_and_captioned(comfy, page, nodes2):
     )
     expect(rows).to_have_count(2)
 
-    # Kept as it is typed, and read by the node.
+    # Kept as it is typed, also while the folder is looked at, and read by the node.
+    look = f"{NODE}.widgets.find((widget) => widget.name === 'folder').callback()"
     field = rows.first.locator("textarea")
     field.click()
-    page.keyboard.type("a blue sks ball, asleep")
+    page.keyboard.type("a blue sks ball")
+    with page.expect_response("**/storybooth/photos?*") as looked:
+        page.evaluate(look)
+    looked.value.finished()
+    wait_for_frames(page)
+    page.keyboard.type(", asleep")
+    wait_for_file(page, comfy.base / "input" / "my character" / "a.txt", "a blue sks ball, asleep\n")
     expect(page.locator(".storybooth-photos output")).to_have_text("The caption of a.png is kept.")
-    assert (comfy.base / "input" / "my character" / "a.txt").read_text() == "a blue sks ball, asleep\n"
-    page.evaluate(f"{NODE}.widgets.find((widget) => widget.name === 'folder').callback()")
-    expect(rows.first.locator("textarea")).to_have_value("a blue sks ball, asleep")
+    field.blur()
+    (comfy.base / "input" / "my character" / "a.txt").write_text("written elsewhere")
+    page.evaluate(look)
+    expect(field).to_have_value("written elsewhere")
 
     # Chosen, into a folder of another name; not into one that is none.
     target.fill("../secret")

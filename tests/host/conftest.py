@@ -47,7 +47,7 @@ def run_within(comfyui_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 def measure_within(run_within: Run) -> Callable[..., Any]:
     """Run a script beside this file in ComfyUI's own process; return the JSON printed last."""
 
-    def measure(script: str, *arguments: object, timeout: int = 900) -> Any:
+    def measure(script: str, *arguments: object, timeout: int = 1800) -> Any:
         status, printed, errors = run_within(timeout, HERE / script, *arguments)
         assert status == 0, errors[-4000:] or f"{script} ended with {status}"
         return json.loads(printed.splitlines()[-1])

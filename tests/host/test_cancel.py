@@ -1,8 +1,8 @@
 """Cancel at every stage of every node that takes longer than a second: heard in the node itself, and at once."""
 
 import os
-import time
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -11,7 +11,8 @@ from storybooth.tests.host.trainings import graph
 from storybooth.workshop.client import CancelledError, Graph
 
 AT_ONCE = 3.0
-"""Seconds: a step of Mini takes a fraction of one, each stage below many times as long."""
+"""Seconds that the server itself computes: a step of Mini takes a fraction of one, however busy the machine is, and
+each stage below many times as long."""
 
 LINES = "\n".join(f"[seed={number}] a house, number {number}" for number in range(1500))
 
@@ -79,6 +80,12 @@ def many_pictures(comfy) -> Graph:
     return {name: nodes[name] for name in ("mini", "storyboard", "pictures", "page", "save")}
 
 
+def computed(comfy) -> float:
+    """Seconds that the server has computed so far."""
+    times = psutil.Process(comfy.pid).cpu_times()
+    return times.user + times.system
+
+
 @pytest.mark.parametrize(
     ("make", "node", "after"),
     [
@@ -106,6 +113,6 @@ def test_cancel_is_heard_at_once(comfy, make, node, after):
             moved = kind == after and data["node"] == node and data["value"] > 1
             if not asked and (begun or shown or moved):
                 comfy.interrupt()
-                asked = time.monotonic()
-    assert asked and time.monotonic() - asked < AT_ONCE
+                asked = computed(comfy)
+    assert asked and computed(comfy) - asked < AT_ONCE
     assert run.executed[-1] == node, "the node that is to hear it"

@@ -58,7 +58,7 @@ def draw(comfy, nodes):
 
 @pytest.fixture(scope="module")
 def encoding(measure_within):
-    return measure_within("encoding.py", timeout=300)
+    return measure_within("encoding.py")
 
 
 def test_prompts_are_encoded_as_clip_text_encode_does(encoding):

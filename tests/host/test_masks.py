@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from storybooth.tests.host.trainings import graph, steps_shown, weights, with_options
+from storybooth.tests.host.trainings import LONG, graph, steps_shown, weights, with_options
 from storybooth.workshop.client import CancelledError, Graph, NodeError
 
 
@@ -82,7 +82,7 @@ def test_photos_without_masks_are_the_same_run_with_and_without_the_wire(comfy):
 
 
 def test_a_masked_training_that_was_cancelled_goes_on(comfy, folder):
-    run = comfy.queue(masked(comfy, folder, lora_name="masked-cancelled", steps=40))
+    run = comfy.queue(masked(comfy, folder, lora_name="masked-cancelled", steps=LONG))
     with pytest.raises(CancelledError):
         for event in run:
             if event.type == "progress_text" and event.data["text"].startswith("step 2 "):

@@ -89,29 +89,32 @@ def test_only_the_panel_whose_line_changed_is_drawn_again(comfy):
 
     def draw(script):
         nodes["storyboard"]["inputs"]["script"] = script
+        seen = len(comfy.log_text())
         run = comfy.queue(nodes)
         moves = [event.data for event in run if event.type == "progress" and event.data["node"] == "panels"]
         steps = nodes["panels"]["inputs"]["steps"]  # a panel that is not drawn moves the bar by all of them at once
         drawn = {move["value"] // steps for move in moves if move["value"] % steps}
-        return [Image.open(io.BytesIO(image)).tobytes() for image in run.images("all")], drawn
+        # ComfyUI leaves moves out that follow each other too fast; in the log each sampling has its bar.
+        times = comfy.log_text()[seen:].count(f"| 0/{steps} [")
+        return [Image.open(io.BytesIO(image)).tobytes() for image in run.images("all")], drawn, times
 
-    (walking, house, sea, tent), drawn = draw(script)
-    assert drawn == {1, 2, 3}, "the identity image is the bank's"
+    (walking, house, sea, tent), drawn, times = draw(script)
+    assert (drawn <= {1, 2, 3}, times) == (True, 3 + 1), "the identity image is the bank's, which is written"
     lines = script.splitlines()
-    swapped, drawn = draw("\n".join([*lines[:2], lines[4], lines[3], lines[2]]))
+    swapped, drawn, times = draw("\n".join([*lines[:2], lines[4], lines[3], lines[2]]))
     assert swapped == [walking, tent, sea, house]
-    assert drawn == set()
+    assert (drawn, times) == (set(), 0)
 
     lines[2] = "a tower in a forest"
-    changed, drawn = draw("\n".join(lines))
-    assert drawn == {1}
+    changed, drawn, times = draw("\n".join(lines))
+    assert (drawn <= {1}, times) == (True, 1)
     assert [changed[0], *changed[2:]] == [walking, sea, tent]
     assert changed[1] != house
 
     # What shapes all panels that read the bank leaves the plain one alone.
     nodes["patch"]["inputs"]["strength_64"] = 0.2
-    weaker, drawn = draw("\n".join(lines))
-    assert len(drawn) == 2
+    weaker, drawn, times = draw("\n".join(lines))
+    assert (drawn <= {1, 3}, times) == (True, 2)
     assert [weaker[0], weaker[2]] == [walking, sea], "an identity image and a [plain] line"
     assert weaker[3] != tent
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from storybooth.tests.host.trainings import graph, steps_shown, weights, with_options
+from storybooth.tests.host.trainings import LONG, graph, steps_shown, weights, with_options
 from storybooth.workshop.client import Graph, NodeError
 
 
@@ -136,8 +136,8 @@ def test_a_lora_in_another_folder_is_found(comfy):
 def test_fewer_steps_leave_what_more_have_learned(comfy):
     """As where the folder of states was deleted, which is safe."""
 
-    def cancelled(after: int) -> set[str]:
-        run = comfy.queue(graph(comfy, lora_name="shorter", steps=40))
+    def cancelled(after: int, **widgets: int) -> set[str]:
+        run = comfy.queue(graph(comfy, lora_name="shorter", steps=LONG, **widgets))
         with pytest.raises(Exception, match="cancelled"):
             for event in run:
                 if event.type == "progress_text" and event.data["text"].startswith(f"step {after} "):
@@ -146,6 +146,6 @@ def test_fewer_steps_leave_what_more_have_learned(comfy):
             state.unlink()
         return {path.name for path in (comfy.base / "models" / "loras").glob("shorter.*")}
 
-    longer = cancelled(12)
+    longer = cancelled(40)
     assert len(longer) == 1
-    assert longer < cancelled(3)
+    assert longer < cancelled(1, sample_every=1)  # samples leave it the time to be heard before step 40

@@ -7,6 +7,9 @@ from PIL import Image
 
 STEPS = 3
 
+LONG = 10_000
+"""Steps that take longer than any machine needs to hear that no more are wanted."""
+
 
 def photos(comfy):
     """Two photos with a caption each, in the folder `trainer` of the server's input."""
@@ -94,6 +97,19 @@ def steps_shown(run):
     return [
         event.data["text"] for event in run if event.type == "progress_text" and event.data["text"].startswith("step")
     ]
+
+
+def steps_behind(run, later):
+    """Pass the events of a run on; `later` gets the steps that are told after another graph was queued behind it.
+
+    The server tells both in the order in which they happen, however late they are read here.
+    """
+    waits = False
+    for event in run:
+        waits |= event.type == "status" and event.data["status"]["exec_info"]["queue_remaining"] > 1
+        if waits and event.type == "progress_text" and event.data["text"].startswith("step"):
+            later.append(event.data["text"])
+        yield event
 
 
 def loras(comfy, pattern):

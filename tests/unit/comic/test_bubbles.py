@@ -8,9 +8,10 @@ from PIL import Image
 
 from storybooth.comic.bound import draw_pages, letter_pages
 from storybooth.comic.bubbles import LETTERS, NOISE, place_bubbles
-from storybooth.comic.layout import READING, lay_out, rectangle
+from storybooth.comic.layout import READING, lay_out
 from storybooth.comic.lettering import FULLER, is_torn, load_font, missing_character
 from storybooth.comic.page import check_lettering, layout_page
+from storybooth.comic.polygons import rectangle
 from storybooth.comic.sheet import Sheet
 from storybooth.comic.speech import MANNERS, Speech
 from storybooth.comic.storyboard import parse

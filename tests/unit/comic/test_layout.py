@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from storybooth.comic.bound import draw_pages
-from storybooth.comic.layout import READING, clip, lay_out
+from storybooth.comic.layout import READING, lay_out
 from storybooth.comic.layouts import LAYOUTS, PAGES
 from storybooth.comic.panel_sizes import SIZES, cut_off, panel_size
 from storybooth.comic.plan import describe, draw_plan
+from storybooth.comic.polygons import clip
 from storybooth.comic.rows import count, first, parse_rows
 
 

@@ -20,7 +20,7 @@ def test_an_address_where_nothing_listens(address):
     begun = time.monotonic()
     with pytest.raises(WorkshopError, match=f"--ray: no Ray cluster answers at {address}"):
         connect(address)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 100, "Ray itself would try for a quarter of an hour"
 
 
 def test_auto_where_the_address_of_the_environment_is_gone(monkeypatch):
