@@ -59,11 +59,31 @@ export function onConfigured(node, render) {
   };
 }
 
-/** A widget of a node, unless its value comes through a wire. */
+/** The widget that holds a node's value. In a subgraph it may be one of the node outside that stands for it. None where
+ * the value comes through a wire, or where several nodes stand for the subgraph and may each say another. */
 export function freeWidget(node, name) {
-  const slot = node.findInputSlot(name);
-  if (slot >= 0 && node.isInputConnected(slot)) return undefined;
-  return node.widgets.find((widget) => widget.name === name);
+  const wire = node.inputs?.[node.findInputSlot(name)]?.link;
+  if (wire === undefined || wire === null) return node.widgets?.find((widget) => widget.name === name);
+  const link = node.graph?.getLink(wire);
+  const inlet = link && isInlet(link) && node.graph.inputs[link.origin_slot];
+  const outside = inlet ? allNodes().filter(({ subgraph }) => subgraph === node.graph) : [];
+  return outside.length === 1 ? freeWidget(outside[0], inlet.name) : undefined;
+}
+
+/** Call `render` when an element comes into sight: what stands outside of a subgraph may have changed meanwhile. */
+export function onSeen(box, render) {
+  new IntersectionObserver((entries) => entries.at(-1).isIntersecting && render()).observe(box);
+}
+
+/** The nodes of the workflow, those in subgraphs, too. */
+export function allNodes() {
+  const graph = app.rootGraph ?? app.graph;
+  return [graph, ...(graph.subgraphs?.values() ?? [])].flatMap(({ nodes }) => nodes);
+}
+
+/** Whether a link comes from outside of its subgraph: so LiteGraph numbers what is no node. */
+function isInlet({ origin_id }) {
+  return Number(origin_id) === -10;
 }
 
 /** Make a change of a node part of the workflow, as any change on the canvas is. */

@@ -2,7 +2,7 @@
  * the story: nothing else is kept but where its pictures are. */
 
 import { app } from "../../scripts/app.js";
-import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured } from "./shared.js";
+import { addBox, allNodes, change, element, freeWidget, loadStyle, nodeOf, onConfigured, onSeen } from "./shared.js";
 import { charactersIn, isOne, joinLines, readLine, splitLines } from "./script_lines.js";
 import { face, faceKey, holdSeeds, listen, matchPictures, nameOf } from "./story_pictures.js";
 import { Board } from "./storyboard_board.js";
@@ -49,6 +49,7 @@ class Story {
       told?.apply(widget, given);
       this.render();
     };
+    onSeen(box, () => this.render());
     this.render();
   }
 
@@ -68,6 +69,7 @@ class Story {
     const write = () => {
       widget.value = joinLines(lines);
       widget.callback?.(widget.value);
+      if (!this.node.widgets.includes(widget)) this.render(); // it is outside of the subgraph
     };
     if (undoable) change(write);
     else write();
@@ -185,6 +187,13 @@ class Story {
   }
 }
 
+/** The stories of the workflow. */
+function all() {
+  return allNodes()
+    .map((node) => stories.get(node))
+    .filter(Boolean);
+}
+
 /** The parts of a line, read once. */
 function read(text) {
   if (!lines.has(text)) {
@@ -242,8 +251,11 @@ app.registerExtension({
 
   setup() {
     loadStyle("storyboard.css");
-    const all = () => (app.rootGraph ?? app.graph).nodes.map((node) => stories.get(node)).filter(Boolean);
     listen((id) => stories.get(nodeOf(id)), all);
+  },
+
+  afterConfigureGraph() {
+    for (const story of all()) story.render(); // what stands outside of a subgraph is filled in last
   },
 
   nodeCreated(node) {

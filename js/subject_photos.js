@@ -3,7 +3,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addBox, button, change, element, freeWidget, loadStyle, onConfigured } from "./shared.js";
+import { addBox, allNodes, button, change, element, freeWidget, loadStyle, onConfigured, onSeen } from "./shared.js";
 import { say } from "./words.js";
 
 const NODE = "StoryBoothSubjectImages";
@@ -44,6 +44,7 @@ class SubjectPhotos {
         else this.hint();
       };
     }
+    onSeen(box, () => this.shownFolder !== this.folder && this.look());
     this.look();
   }
 
@@ -117,6 +118,7 @@ class SubjectPhotos {
       change(() => {
         widget.value = folder;
         widget.callback?.(folder);
+        if (!this.node.widgets.includes(widget)) this.look(); // it is outside of the subgraph
       });
   }
 
@@ -124,6 +126,7 @@ class SubjectPhotos {
   async look() {
     const { folder } = this;
     const asked = ++this.asked;
+    this.shownFolder = folder;
     if (!folder) return this.show(folder === undefined ? say("The folder comes through a wire.") : say("Choose a folder."), []);
     const answer = await api.fetchApi(`/storybooth/photos?${new URLSearchParams({ folder })}`);
     const found = await answer.json().catch(() => ({ error: answer.statusText }));
@@ -149,7 +152,7 @@ class SubjectPhotos {
     const target = this.own ? this.folder : this.free();
     if (this.target !== document.activeElement) this.target.value = target;
     const count = photos.length === 1 ? say("1 photo") : say("{count} photos", { count: photos.length });
-    const told = this.told?.folder === this.folder ? this.told.text : "";
+    const told = this.told && this.told.folder === this.folder ? this.told.text : "";
     this.say(problem || told || (this.own ? count : say("{count} that came with StoryBooth: their captions stay as they are", { count })));
     this.hint();
   }
@@ -237,7 +240,7 @@ app.registerExtension({
 
   /** R was pressed: what is in folders may have changed. */
   refreshComboInNodes() {
-    for (const node of (app.rootGraph ?? app.graph).nodes) views.get(node)?.look();
+    for (const node of allNodes()) views.get(node)?.look();
   },
 
   nodeCreated(node) {

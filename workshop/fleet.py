@@ -315,8 +315,12 @@ class Fleet:
             self._count(0, 1)
         else:
             seconds = time.monotonic() - work.begun
+            try:
+                self._results.drawn(story, made.files, work.servers, seconds)
+            except ValueError as error:
+                self._fail(work, str(error))
+                return
             self._works.remove(work)
-            self._results.drawn(story, made.files, work.servers, seconds)
             self._count(1, 0)
             self._say(f"{story.name}: drawn by {', '.join(work.servers)} in {seconds:.0f} s")
             self._forget(work)
@@ -443,4 +447,4 @@ class Fleet:
             )
         for work in [work for work in self._works if work.refusal and not work.at_work]:
             if all(work.story.digest in server.refuses for server in left):
-                self._fail(work, f"no server draws it. {work.refusal}")
+                self._fail(work, f"no server draws it. {work.refusal} Change the story, or name a server that can.")

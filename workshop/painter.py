@@ -89,23 +89,43 @@ class Painter:
         """
         self._stack = ExitStack()
         self._prompt = ""
+        self._inputs: dict[str, set[str]] = {}
+        self._own = () if url else (Path(comfyui), python, Path(base))
+        self._patience = patience
         if url:
             self._comfy = self._stack.enter_context(Client(url, patience))
         else:
-            folder = _own_folder(Path(base))
-            install_pack(folder)
-            server = serve(Path(comfyui), folder, python, not _has_card(), _models_of(Path(comfyui), folder))
-            self._stack.callback(remove, folder)
-            self._comfy = self._stack.enter_context(server)
-            self._comfy.patience = patience
+            self._start_own()
+
+    def _start_own(self) -> None:
+        """Start a server of our own. Raises WorkshopError where it does not come up."""
+        comfyui, python, base = self._own
+        folder = _own_folder(base)
+        install_pack(folder)
+        server = serve(comfyui, folder, python, not _has_card(), _models_of(comfyui, folder))
+        self._stack.callback(remove, folder)
+        self._comfy = self._stack.enter_context(server)
+        self._comfy.patience = self._patience
 
     def ready(self) -> Outcome:
-        """Look whether the server is a ComfyUI with this very pack. What we left running on it is stopped."""
+        """Look whether the server is a ComfyUI with this very pack. What we left running on it is stopped.
+
+        One of our own that has ended, as where the system took its memory away, is started again.
+        """
+        if self._own and not _is_running(self._comfy.pid):
+            self._prompt = ""
+            self._stack.close()
+            self._start_own()
         url = self._comfy.url
         try:
             try:
                 info = self._comfy.object_info()
                 missing = [name for name in NEEDED if name not in info]
+                self._inputs = {
+                    name: {key for group in ("required", "optional") for key in node["input"].get(group, ())}
+                    for name, node in info.items()
+                    if name.startswith("StoryBooth")
+                }
             except (FileNotFoundError, ValueError, TypeError) as error:
                 if "HTTP 5" in str(error):  # a proxy whose server is not up yet
                     return LOST, f"{url}: {error}"
@@ -128,6 +148,8 @@ class Painter:
 
     def work(self, job: Job) -> Outcome:
         """Run a job's prompt."""
+        if unknown := self._unknown(job.graph):
+            return FAILED, unknown
         try:
             for loan in job.loans:
                 self._comfy.put(loan.path, _pieces(loan), sha256=_digest(loan))
@@ -173,6 +195,15 @@ class Painter:
         with suppress(OSError, ValueError):
             self._end_prompt()
         self._stack.close()
+
+    def _unknown(self, graph: Graph) -> str:
+        """What is wrong with inputs that our nodes do not have, which ComfyUI passes over in silence, or ""."""
+        for node in graph.values():
+            kind, known = node["class_type"], self._inputs.get(node["class_type"])
+            for name in node["inputs"]:
+                if known and name not in known:
+                    return f"settings: '{kind}.{name}' is unknown. {kind} has {', '.join(sorted(known))}."
+        return ""
 
     def _end_prompt(self) -> None:
         """Take what we have queued off the server, and leave everybody else's work alone."""
@@ -228,6 +259,13 @@ def _own_folder(base: Path) -> Path:
     folder = base / f"{socket.gethostname()}-{os.getpid()}"
     remake(folder)
     return folder
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process of ours has not ended."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _models_of(comfyui: Path, folder: Path) -> list[str]:

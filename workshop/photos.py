@@ -54,8 +54,8 @@ class Photos:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
 
-    def doubt(self, subject: str) -> str:
-        """A sentence where captions beside the photos call the subject something else than --subject does, else "".
+    def doubt(self, subject: str, said: str = "--subject") -> str:
+        """A sentence where captions beside the photos call the subject something else than `said` does, else "".
 
         The trainer learns the captions' words; a story in other words draws whatever these mean to the model.
         """
@@ -63,7 +63,7 @@ class Photos:
         if not self.captions or any(words in _plain(caption) for caption in self.captions):
             return ""
         return (
-            f"--subject: '{subject}' is in no caption beside the photos, and captions are what is learned; one says "
+            f"{said}: '{subject}' is in no caption beside the photos, and captions are what is learned; one says "
             f"'{self.captions[0][:80]}'. Call it the same in both, or take the captions away."
         )
 
@@ -73,23 +73,24 @@ class Photos:
             comfy.upload(file.name, file.read_bytes(), subfolder=self.name)
 
 
-def find_photos(folder: Path, elsewhere: bool = False) -> Photos:
-    """The photos of the folder that --photos names; `elsewhere`: another computer is going to read them.
+def find_photos(folder: Path, elsewhere: bool = False, said: str = "--photos") -> Photos:
+    """The photos of the folder that `said` names; `elsewhere`: another computer is going to read them.
 
     Raises WorkshopError where there is no such folder, or no photo in it, and OSError.
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
         raise WorkshopError(
-            f"--photos: {folder} is a file; name its folder."
+            f"{said}: {folder} is a file; name its folder."
             if folder.is_file()
-            else f"--photos: there is no folder {folder}."
+            else f"{said}: there is no folder {folder}."
         )
     readable = PHOTOS | HEIC if elsewhere else suffixes()
     found = look_into(folder, readable)
     left_out = why_left_out(found.left_out)
     if not found.photos:
-        raise WorkshopError(f"--photos: {folder} holds no images ({', '.join(sorted(readable))}). {left_out}".strip())
+        kinds = ", ".join(sorted(readable))
+        raise WorkshopError(f"{said}: {folder} holds no images ({kinds}). Put some into it. {left_out}".strip())
     words = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", folder.name)).strip("-.")[:40]
     name = f"{words or 'photos'}-{_digest(found.files)[:12]}"
     return Photos(found.files, name, f"Photos: {len(found.photos)}. {left_out}".strip(), _captions(found))

@@ -48,20 +48,25 @@ class Results:
         self._folder = folder
         self._file = folder / "results.jsonl"
         self._drawn: dict[str, dict[str, Any]] = {}
+        self._owners: dict[str, str] = {}
         self._broken = False
         if self._file.exists():
-            text = self._file.read_text(encoding="utf-8")
+            text = self._file.read_text(encoding="utf-8", errors="replace")
             self._broken = text != "" and not text.endswith("\n")
-            for line in text.splitlines():
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:  # killed while it wrote
-                    continue
-                if "pages" in entry:
-                    self._drawn[entry["story"]] = entry
+            for line in text.split("\n"):
+                # Killed while it wrote, or changed by hand.
+                with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    self._know(json.loads(line))
         self._loras: dict[str, str] = {}
         with suppress(OSError, ValueError):  # none yet
             self._loras = json.loads((folder / _PARTS / "loras.json").read_text(encoding="utf-8"))
+
+    def _know(self, entry: dict[str, Any]) -> None:
+        if "pages" not in entry:
+            return
+        names = dict.fromkeys(entry["pages"], entry["name"])
+        self._drawn[entry["story"]] = entry
+        self._owners |= names
 
     def has(self, story: Story) -> bool:
         """Whether the pages of this very story lie there, as they were drawn."""
@@ -78,25 +83,36 @@ class Results:
     def drawn(self, story: Story, pages: Sequence[bytes], servers: Sequence[str], seconds: float) -> None:
         """Save pages, each whole or not at all, then note them. Raises OSError.
 
-        A picture carries its graph, as Save Image's do, but not what a server adds to it, such as the times of its
-        files: so the same story gives the same bytes, whoever draws it.
+        ValueError where a file that is not this story's has such a name: it stays. A picture carries its graph, as Save
+        Image's do, but not what a server adds to it, such as the times of its files: so the same story gives the same
+        bytes, whoever draws it.
         """
         digests = {}
-        for number, page in enumerate(pages, start=1):
-            path = self._folder / f"{story.name}{'' if len(pages) == 1 else f'-{number}'}.png"
+        numbers = range(1, len(pages) + 1)
+        paths = [self._folder / f"{story.name}{'' if len(pages) == 1 else f'-{number}'}.png" for number in numbers]
+        for path in paths:
+            self._keep_off(path, story)
+        for path, page in zip(paths, pages, strict=True):
             page = _own_file(page, story.graph)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, lambda temporary, page=page: temporary.write_bytes(page))
             digests[path.relative_to(self._folder).as_posix()] = hashlib.sha256(page).hexdigest()
-        self._note(
-            line=story.line,
-            name=story.name,
-            pages=digests,
-            servers=list(servers),
-            seconds=round(seconds, 1),
-            story=story.digest,
-        )
+        entry = {"line": story.line, "name": story.name, "pages": digests, "servers": list(servers)}
+        entry |= {"seconds": round(seconds, 1), "story": story.digest}
+        self._note(**entry)
+        self._know(entry)
         shutil.rmtree(self._folder / _PARTS / story.digest, ignore_errors=True)
+
+    def _keep_off(self, path: Path, story: Story) -> None:
+        """Raise ValueError where a page would replace what is not an earlier one of its story."""
+        name = path.relative_to(self._folder).as_posix()
+        owner = self._owners.get(name)
+        if not path.exists() or owner == story.name:
+            return
+        if owner is None and _graph_of(path) == story.graph:  # killed before it was noted
+            return
+        whose = f"a page of the story '{owner}'" if owner else "a file that is no page of this script's"
+        raise ValueError(f"its page would be {name}, but {whose} lies there. Move that away, or rename one of the two.")
 
     def failed(self, line: int, name: str, reason: str) -> None:
         """Note a story that cannot be drawn. Raises OSError."""
@@ -145,6 +161,15 @@ class Results:
                 "this again: it goes on."
             ) from error
         self._broken = False
+
+
+def _graph_of(path: Path) -> Graph | None:
+    """The graph that a page carries; None where it is no picture, or has none."""
+    try:
+        with Image.open(path) as picture:
+            return json.loads(picture.info["prompt"])
+    except (OSError, ValueError, KeyError, TypeError, Image.DecompressionBombError):
+        return None
 
 
 def _own_file(page: bytes, graph: Graph) -> bytes:

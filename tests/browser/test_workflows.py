@@ -99,6 +99,76 @@ def test_a_blueprint_is_in_the_library_and_holds_the_storys_nodes(comfy, page):
             assert held.keys() == story[kind].keys(), kind
 
 
+DRAWER = "app.rootGraph.nodes.find(({ title }) => title === 'Draw a story')"
+SCRIPT = f"{DRAWER}.widgets.find(({{ name }}) => name === 'script').value"
+WIRE_BOTH = f"""(name) => {{
+    const loader = LiteGraph.createNode("StoryBoothMiniCheckpoint"), saver = LiteGraph.createNode("SaveImage");
+    app.rootGraph.add(loader);
+    app.rootGraph.add(saver);
+    const teacher = app.rootGraph.nodes.find(({{ title }}) => title === "Teach a character"), drawer = {DRAWER};
+    const slot = (slots, kind) => slots.findIndex(({{ type }}) => type === kind);
+    const wire = (from, node, kind) => from.connect(slot(from.outputs, kind), node, slot(node.inputs, kind));
+    for (const kind of ["MODEL", "CLIP", "VAE"]) wire(loader, teacher, kind);
+    for (const kind of ["CLIP", "VAE"]) wire(loader, drawer, kind);
+    wire(teacher, drawer, "MODEL");
+    drawer.connect(1, saver, 0);
+    const set = (node, values) => {{
+        for (const widget of node.widgets ?? []) if (widget.name in values) widget.value = values[widget.name];
+    }};
+    set(teacher, {{ steps: 4, lora_name: name }});
+    set(saver, {{ filename_prefix: name }});
+    for (const node of teacher.subgraph.nodes) set(node, {{ resolution: 128 }});
+    for (const node of drawer.subgraph.nodes) set(node, {{ width: 128, height: 128, steps: 20 }});
+}}"""
+
+
+@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
+def test_blueprints_draw_a_page_and_the_board_edits_the_script_outside(comfy, page, nodes2):
+    """The canvas makes of the script a widget of the subgraph's own node: the board inside shows and edits that."""
+    if comfy.release == host.OLDEST:
+        pytest.skip("the canvas is the same, and so are the subgraphs")
+    lines = ["[id] {subject} in a forest # one", "{subject} on a beach # two", "a hill # three"]
+    ours = {entry["name"]: key for key, entry in comfy.get_json("/global_subgraphs").items()}
+    both, draw = (json.loads(comfy.get_json(f"/global_subgraphs/{ours[name]}")["data"]) for name in BLUEPRINTS)
+    (subgraph,) = draw["definitions"]["subgraphs"]
+    (storyboard,) = (node for node in subgraph["nodes"] if node["type"] == "StoryBoothStoryboard")
+    storyboard["widgets_values"][0] = "\n".join(lines)
+    both["nodes"].append(draw["nodes"][0] | {"pos": [400, 0], "id": 902})
+    both["last_node_id"] = 902
+    both["definitions"]["subgraphs"].append(subgraph)
+    name, errors = f"blueprint{nodes2}", []
+    page.on("pageerror", lambda error: errors.append(error.stack))
+    open_canvas(page, comfy.url, nodes2)
+    page.evaluate("(content) => app.loadGraphData(content)", both)
+    enter = f"app.canvas.openSubgraph({DRAWER}.subgraph, {DRAWER})"
+    page.evaluate(enter)
+    row = page.locator(".storybooth-story-row > button")
+    expect(row).to_have_count(3)
+    page.get_by_role("button", name="Open storyboard").press("Enter")
+    page.keyboard.press("Delete")
+    page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines[1:]))
+    expect(row).to_have_count(2)
+    page.keyboard.press("Control+z")
+    page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines))
+    expect(row).to_have_count(3)
+    assert [error for error in errors if FOLDER in error] == []
+    if not nodes2:
+        return
+    page.evaluate(WIRE_BOTH, name)
+    page.evaluate("() => { app.api.addEventListener('execution_success', () => (window.finished = true)); }")
+    page.locator(".storybooth-board header button", has_text="Run").press("Enter")
+    page.wait_for_function("window.finished", timeout=900_000)
+    assert len(list((comfy.base / "output").glob(f"{name}_*.png"))) == 1
+    expect(row.locator("img")).to_have_count(3)
+    expect(page.locator(".storybooth-board output")).to_have_text("Done.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.evaluate("app.canvas.setGraph(app.rootGraph)")
+    page.evaluate(f"(text) => {{ {SCRIPT} = text; }}", lines[0])
+    page.evaluate(enter)
+    expect(row).to_have_count(1)
+
+
 def test_no_other_folder_hides_the_workflows():
     """ComfyUI serves the first of these folders that exists as the pack's templates, and no other."""
     others = ("example_workflows", "example", "examples", "workflow")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -31,7 +32,7 @@ from storybooth.workshop.stories import Story, read_stories
 pytest.importorskip("ray")
 from ray.cluster_utils import Cluster
 
-from storybooth.workshop.painter import LOST, REFUSED, Job, Loan, Painter
+from storybooth.workshop.painter import DONE, FAILED, LOST, REFUSED, Job, Loan, Painter
 
 STORE = {"object_store_memory": 80 * 2**20, "num_cpus": 2}
 NOTICED = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "health_check_timeout_ms": 2000}
@@ -170,6 +171,8 @@ def test_a_node_a_server_and_the_script_die_and_nothing_is_lost(comfy, stories, 
     assert "not JSON" in reasons[1]
     assert "no server draws it" in reasons[8]
     assert "of system memory" in reasons[8]
+    assert "Use storage compact" in reasons[8]
+    assert reasons[8].endswith("Change the story, or name a server that can.")
     assert "there is no folder" in reasons[10]
     assert "is taken by line 2" in reasons[11]
 
@@ -230,6 +233,30 @@ def test_a_server_that_hangs_in_the_middle_of_its_work(comfy):
     while comfy.get_json("/queue")["queue_running"] and time.monotonic() < until:
         time.sleep(0.05)
     assert not comfy.get_json("/queue")["queue_running"]  # what was left there is stopped
+
+
+def test_a_server_of_our_own_that_ends_is_started_again(comfyui_folder, tmp_path):
+    """And a setting that a node does not have is told, which ComfyUI itself passes over."""
+    if comfyui_folder.name != f"comfyui-{host.NEWEST}":
+        pytest.skip("once is enough")
+    painter = Painter("", str(comfyui_folder), sys.executable, str(tmp_path), 60)
+    nodes = {name: bank_story()[name] for name in ("mini", "storyboard")}
+    nodes["shown"] = {"class_type": "PreviewAny", "inputs": {"source": ["storyboard", 0]}}
+    try:
+        assert painter.ready()[0] == DONE
+        (folder,) = tmp_path.iterdir()
+        (server,) = (child for child in psutil.Process().children() if str(folder) in child.cmdline())
+        server.kill()
+        assert painter.work(Job(nodes, "shown"))[0] == LOST
+        assert painter.ready()[0] == DONE
+        assert painter.work(Job(nodes, "shown"))[0] == DONE
+        nodes["storyboard"]["inputs"]["styles"] = "comic book"
+        kind, why = painter.work(Job(nodes, "shown"))
+        assert kind == FAILED
+        assert why.startswith("settings: 'StoryBoothStoryboard.styles' is unknown. StoryBoothStoryboard has cast, clip")
+    finally:
+        painter.stop()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_whose_disk_is_full_refuses_and_is_not_lost(comfy):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,30 @@ def test_pages_of_a_layout_are_numbered(story, tmp_path):
     assert Results(tmp_path / "out").has(story)
 
 
+def test_a_page_replaces_an_earlier_one_of_its_story_and_nothing_else(story, tmp_path):
+    out = tmp_path / "out"
+    (out / "chapters").mkdir(parents=True)
+    path = out / "chapters" / "one.png"
+    path.write_bytes(page("green"))
+    with pytest.raises(ValueError, match=r"would be chapters/one\.png, but a file that is no page of this script's"):
+        Results(out).drawn(story, [page("red")], ["here"], 1)
+    assert path.read_bytes() == page("green")
+    path.unlink()
+    results = Results(out)
+    results.drawn(story, [page("red")], ["here"], 1)
+    (out / "results.jsonl").rename(out / "lost.jsonl")  # or not written, as the script was killed
+    Results(out).drawn(story, [page("red")], ["here"], 1)
+    Results(out).drawn(replace(story, graph={**story.graph, "more": {}}), [page("blue")], ["here"], 1)
+    other = replace(story, name="chapters/one-1")
+    results.drawn(other, [page("red")], ["here"], 1)
+    with pytest.raises(ValueError, match="but a page of the story 'chapters/one-1' lies there"):
+        results.drawn(story, [page("red"), page("blue")], ["here"], 1)
+
+
 def test_a_line_that_was_cut_off_harms_no_other(story, tmp_path):
     Results(tmp_path / "out").drawn(story, [page("red")], ["here"], 1)
     with (tmp_path / "out" / "results.jsonl").open("a") as file:
-        file.write('{"name": "half')
+        file.write('5\n{"pages": 1}\n{"name": "half')
     results = Results(tmp_path / "out")
     assert results.has(story)
     results.failed(7, "seven", "why")

@@ -62,16 +62,21 @@ def test_a_story_is_its_graph_with_what_the_line_says(read, tmp_path):
     ("line", "reason"),
     [
         ("{", "the line is not JSON"),
+        ("[" * 100_000, "the line is not JSON"),
         ("[1]", "no JSON object"),
         ({}, "photos: it is missing"),
         ({"photos": "plush", "page": "x"}, "'page' is unknown. Expected name, photos"),
-        ({"photos": "plush", "seed": "7"}, 'seed: got "7", expected a JSON int'),
+        ({"photos": "plush", "seed": "7"}, 'seed: got "7", expected a whole number'),
+        ({"photos": "plush", "subject": " "}, "subject: it is empty"),
         ({"photos": "plush", "seed": True}, "seed: got true"),
-        ({"photos": "nowhere"}, "there is no folder"),
+        ({"photos": "nowhere"}, "photos: there is no folder"),
         ({"photos": "plush", "name": "../up"}, "name: got '../up'"),
-        ({"photos": "plush", "script": "missing.txt"}, "missing.txt"),
-        ({"photos": "plush", "workflow": "../stories.jsonl"}, "stories.jsonl"),
-        ({"photos": "plush", "settings": {"KSampler.steps": 3}}, "it has 0 nodes KSampler"),
+        ({"photos": "plush", "name": "a\ud800\x1b[2J"}, "has a character that does not belong in a name"),
+        ({"photos": "plush", "script": "missing.txt"}, "missing.txt cannot be read (No such file"),
+        ({"photos": "plush", "script": "plush/0.png"}, "'plush/0.png' is a file, but no .txt"),
+        ({"photos": "plush", "workflow": "missing.json"}, "missing.json cannot be read (No such file"),
+        ({"photos": "plush", "workflow": "stories.jsonl"}, "stories.jsonl is not JSON"),
+        ({"photos": "plush", "settings": {"KSampler.steps": 3}}, "for KSampler, of which the workflow has 0"),
         (
             {"photos": "plush", "settings": {"StoryBoothPanelSampler.model": 3}},
             "'StoryBoothPanelSampler.model' is no widget",
@@ -83,12 +88,21 @@ def test_a_line_that_is_none_says_why_and_the_others_are_read(read, line, reason
     assert isinstance(refused, Refused)
     assert refused.line == 1
     assert reason in refused.reason
+    assert (refused.name + refused.reason).isprintable()
     assert isinstance(story, Story)
 
 
 def test_two_stories_of_one_name(read):
     _, refused = read({"name": "Moon", "photos": "plush"}, {"name": "moon", "photos": "plush"})
+    assert refused.name == "story-2"
     assert refused.reason.startswith("name: 'moon' is taken by line 1")
+
+
+def test_equal_lines_are_two_stories(read):
+    """And a line ends where its file's line does: JSON may hold what else ends lines."""
+    one, other = read(*['{"photos": "plush", "script": "a hill\u2028\x85{subject}"}'] * 2)
+    assert one.digest != other.digest
+    assert inputs(one, "StoryBoothStoryboard")["script"] == "a hill\u2028\x85{subject}"
 
 
 def test_a_file_without_stories(read, tmp_path):
