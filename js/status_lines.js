@@ -6,6 +6,7 @@ import { api } from "../../scripts/api.js";
 import { nodeOf } from "./shared.js";
 import { say } from "./words.js";
 
+const NUMBERS = new Set(["count", "masked", "number", "own"]);
 const LINE = "$$node-text-preview"; // what ComfyUI calls the widget in which it shows them
 
 /* The first that fits is taken, and what stands in braces may be of such a shape itself. A test looks for all in Python. */
@@ -28,6 +29,7 @@ const SHAPES = [
   shape("In SDXL's sizes: {sizes}"),
   shape("Panel {number} is drawn but cannot be shown: {error}"),
   shape("at most {size}"),
+  shape("1 identity image, bank of {size}"),
   shape("{count} identity images, bank of {size}"),
   shape("With one [id] line the identity image has no other to agree with; two or more work better"),
   shape("Found the bank that was written before from the same inputs"),
@@ -37,12 +39,27 @@ const SHAPES = [
   shape("Write one such as {line}"),
 ];
 
-/** A line of the server's in the canvas's language: as a whole, or sentence by sentence. */
-export function sayLine(english) {
+/** The server's lines in the canvas's language: each as a whole or sentence by sentence, a character's name before it. */
+export function sayLines(english) {
+  return english
+    .split("\n")
+    .map((line) => sayLine(line) ?? sayOf(line) ?? line)
+    .join("\n");
+}
+
+function sayLine(english) {
   const sentences = english.split(/\. (?=\S)/);
   const said = sentences.map(sayWhole);
   if (sentences.length > 1 && !said.includes(undefined)) return join(said);
-  return sayWhole(english) ?? join(said.map((words, index) => words ?? sentences[index]));
+  const whole = sayWhole(english);
+  if (whole !== undefined || said.every((words) => words === undefined)) return whole;
+  return join(said.map((words, index) => words ?? sentences[index]));
+}
+
+function sayOf(english) {
+  const [, name, rest] = /^([\p{L}\p{N}_]+: )(.+)$/su.exec(english) ?? [];
+  const said = rest && sayLine(rest);
+  return said && name + said;
 }
 
 const join = (said) => said.reduce((before, next) => say("{sentence}. {next}", { sentence: before, next }));
@@ -61,7 +78,8 @@ function sayWhole(english) {
 
 function shape(text) {
   const literal = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
-  return [new RegExp(`^${literal.replace(/\{(\w+)\}/g, "(?<$1>.+?)")}(\\.?)$`, "su"), text];
+  const pattern = literal.replace(/\{(\w+)\}/g, (_, name) => `(?<${name}>${NUMBERS.has(name) ? "\\d+" : ".+?"})`);
+  return [new RegExp(`^${pattern}(\\.?)$`, "su"), text];
 }
 
 app.registerExtension({
@@ -72,7 +90,7 @@ app.registerExtension({
       if (!node?.comfyClass?.startsWith("StoryBooth")) return;
       queueMicrotask(() => {
         const widget = node.widgets?.find(({ name }) => name === LINE); // once ComfyUI has shown the line
-        if (widget?.value === detail.text) widget.value = sayLine(detail.text);
+        if (widget?.value === detail.text) widget.value = sayLines(detail.text);
       });
     });
   },

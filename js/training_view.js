@@ -3,7 +3,7 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
-import { sayLine } from "./status_lines.js";
+import { sayLines } from "./status_lines.js";
 import { say } from "./words.js";
 
 const NODE = "StoryBoothLoraTrainer";
@@ -57,7 +57,7 @@ class TrainingView {
   /** Show a text, such as which photo is being encoded, until the training begins. */
   say(text) {
     if (live === this) return;
-    this.text = sayLine(text);
+    this.text = sayLines(text);
     this.render();
   }
 

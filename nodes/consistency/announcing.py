@@ -35,7 +35,8 @@ def warn_of_empty(why: str, telling: Telling) -> None:
 def announce(recipe: Recipe, size: int, unknown: str, telling: Telling) -> None:
     """Tell the bank's size in bytes before it is written, and what is `unknown`. MemoryError where it cannot fit."""
     most = "at most " if recipe.keep != "random" and recipe.storage == "compact" else ""
-    text = f"{len(recipe.prompts)} identity image{'s' * (len(recipe.prompts) > 1)}, bank of {most}{readable(size)}"
+    images = "1 identity image" if len(recipe.prompts) == 1 else f"{len(recipe.prompts)} identity images"
+    text = f"{images}, bank of {most}{readable(size)}"
     if unknown:
         text += f". {unknown}"
     if len(recipe.prompts) == 1:
