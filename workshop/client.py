@@ -230,7 +230,7 @@ class Client:
             # Until it has heard that, which it answers, the server keeps texts to itself; and a prompt may overtake it.
             with suppress(TimeoutError):
                 while (message := await socket.receive(_CONNECT_SECONDS)).type == aiohttp.WSMsgType.TEXT:
-                    if json.loads(message.data)["type"] == "feature_flags":
+                    if '"feature_flags"' in message.data:
                         break
             return socket
         except aiohttp.ClientError as error:

@@ -6,13 +6,13 @@ import pytest
 import safetensors
 from playwright.sync_api import expect
 
-from storybooth.development.canvas import open_canvas, wait_for_canvas
+from storybooth.development.canvas import open_canvas, open_graph, wait_for_canvas, wait_for_frames, wait_until_stored
 from storybooth.tests.host import story
 
 modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 
-LONG = 500
-"""Steps that no test waits for."""
+LONG = 100_000
+"""Steps that take longer than any canvas needs to be there again."""
 
 NODE = "app.rootGraph.getNodeById('trainer')"
 TITLE, BUTTON = ".storybooth-training strong", "Stop and keep"
@@ -34,7 +34,7 @@ def show(comfy, page, graph, nodes2=False):
 
 
 def load(page, graph):
-    page.evaluate("async (graph) => { await app.loadApiJson(graph, 'training'); }", graph)
+    open_graph(page, graph, "training")
     page.evaluate(f"app.canvas.ds.scale = 1; app.canvas.centerOnNode({NODE})")
     return page
 
@@ -69,7 +69,7 @@ def test_the_curve_fills_survives_a_reload_and_stops_with_what_was_learned(comfy
     name = f"stopped-{nodes2}"
     graph["trainer"]["inputs"]["lora_name"] = name
     show(comfy, page, graph, nodes2)
-    page.wait_for_timeout(2000)  # the canvas stores an unsaved workflow a moment after it changed
+    wait_until_stored(page, name)
     queue(page)
     expect(page.locator(TITLE)).to_contain_text(f"of {LONG}, ")
     page.reload()
@@ -87,7 +87,8 @@ def test_the_curve_fills_survives_a_reload_and_stops_with_what_was_learned(comfy
 
     queue(page)
     expect(page.locator(TITLE)).to_have_text(f"{step} steps done")
-    page.wait_for_timeout(2000)
+    expect(page.locator(".storybooth-training a")).to_have_attribute("title", "report")
+    wait_until_stored(page, page.evaluate(f"{NODE}.properties.storybooth_training.pictures.at(-1).image.filename"))
     page.reload()
     wait_for_canvas(page)
     expect(page.locator(TITLE)).to_have_text(f"{step} steps done")
@@ -169,12 +170,14 @@ def test_the_view_takes_part_in_neither_prompt_nor_widget_values(canvas, graph):
 def test_progress_texts_are_written_into_the_view(canvas, graph):
     """ComfyUI would add a widget for them, which makes the node taller."""
     page = load(canvas(), graph)
+    wait_for_frames(page)  # the canvas gives a node the height that it needs when it draws it
     before = page.evaluate(f"[{NODE}.widgets.length, {NODE}.size[1]]")
     graph_text = "encoding image 1 of 2"
     page.evaluate(
         f"(text) => {{ {NODE}.widgets.find((w) => w.name === '$$node-text-preview').value = text; }}", graph_text
     )
     expect(page.locator(".storybooth-training")).to_have_text(graph_text)
+    wait_for_frames(page)
     assert page.evaluate(f"[{NODE}.widgets.length, {NODE}.size[1]]") == before
 
 
