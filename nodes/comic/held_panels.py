@@ -114,11 +114,18 @@ def _difference(asked: Sequence[tuple[str, int | None]], held: Sequence[tuple[st
 
 def tell_of_negative(storyboard: EncodedStoryboard, bank: IdentityBank | CastBank, node_id: str) -> None:
     """Say on the node where the identity images had another negative prompt than the panels will have."""
-    banks = list(bank.banks.values()) if isinstance(bank, CastBank) else [bank]
-    theirs, ours = banks[0].recipe.negative, storyboard.negative_text
-    if theirs is not None and ours is not None and theirs.strip() != ours.strip():
+    banks = bank.banks if isinstance(bank, CastBank) else {"": bank}
+    ours = storyboard.negative_text
+    others = {
+        name: theirs.strip()
+        for name, held in banks.items()
+        if (theirs := held.recipe.negative) is not None and ours is not None and theirs.strip() != ours.strip()
+    }
+    if others:
+        names = f" of {', '.join(others)}" if isinstance(bank, CastBank) else ""
         text = (
-            f"The bank's identity images were drawn with another negative prompt ({theirs.strip()[:60] or 'none'}). "
+            f"The bank's identity images{names} were drawn with another negative prompt "
+            f"({next(iter(others.values()))[:60] or 'none'}). "
             "The panels follow the storyboard's; write the bank again to make all alike"
         )
         show_text(text, node_id)

@@ -7,22 +7,40 @@ from ..cache import HEADROOM, make_room, spare_memory
 from ..canvas import show_text
 
 
-def warn_of_empty(why: str, node_id: str) -> None:
+class Telling:
+    """The lines under a writer's node: each is shown below those before it, of a cast after its character's name."""
+
+    def __init__(self, node_id: str, name: str = "", lines: list[str] | None = None) -> None:
+        self.node_id = node_id
+        self._name = name
+        self._lines = [] if lines is None else lines
+
+    def of(self, name: str) -> "Telling":
+        """What goes on with the character of this name."""
+        return Telling(self.node_id, name, self._lines)
+
+    def say(self, text: str) -> None:
+        """Show one more line."""
+        self._lines.append(f"{self._name}: {text}" if self._name else text)
+        show_text("\n".join(self._lines), self.node_id)
+
+
+def warn_of_empty(why: str, telling: Telling) -> None:
     """Say that a bank will hold nothing, and why."""
     text = f"This bank will be empty, and pictures as without it: {why}."
-    show_text(text, node_id)
-    logging.warning("StoryBooth: Identity Bank Writer (node %s): %s", node_id, text)
+    telling.say(text)
+    logging.warning("StoryBooth: Identity Bank Writer (node %s): %s", telling.node_id, text)
 
 
-def announce(recipe: Recipe, size: int, unknown: str, node_id: str) -> None:
+def announce(recipe: Recipe, size: int, unknown: str, telling: Telling) -> None:
     """Tell the bank's size in bytes before it is written, and what is `unknown`. MemoryError where it cannot fit."""
     most = "at most " if recipe.keep != "random" and recipe.storage == "compact" else ""
-    text = f"{len(recipe.prompts)} identity images, bank of {most}{readable(size)}"
+    text = f"{len(recipe.prompts)} identity image{'s' * (len(recipe.prompts) > 1)}, bank of {most}{readable(size)}"
     if unknown:
         text += f". {unknown}"
     if len(recipe.prompts) == 1:
         text += ". With one [id] line the identity image has no other to agree with; two or more work better"
-    show_text(text, node_id)
+    telling.say(text)
     logging.info("StoryBooth: %s.", text)
     if not make_room(size):
         free = readable(max(0, spare_memory()))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from comfy_api.latest import io
@@ -100,8 +101,11 @@ def say_where_unknown(storyboard: EncodedStoryboard, identities: Sequence[int], 
     return text
 
 
-def say_if_unseen(node_id: str, name: str, setting: str = "readers") -> Callable[[str], None]:
+def say_if_unseen(
+    node_id: str, name: str, setting: str = "readers", say: Callable[[str], None] | None = None
+) -> Callable[[str], None]:
     """What a node does where the phase of its `setting` cannot see the subject: say so, and what that means."""
+    say = say or partial(show_text, node_id=node_id)
     means = {
         "readers": "all of the picture reads the bank",
         "keep": "any token counts as the subject's",
@@ -118,7 +122,7 @@ def say_if_unseen(node_id: str, name: str, setting: str = "readers") -> Callable
             ),
         }[why]
         text = f"{setting}: {reason}, so {means}. {remedy}"
-        show_text(text, node_id)
+        say(text)
         logging.warning("StoryBooth: %s (node %s): %s.", name, node_id, text)
 
     return told

@@ -21,7 +21,7 @@ from ..widgets import (
     schedule_of,
     size_inputs,
 )
-from .announcing import warn_of_empty
+from .announcing import Telling, warn_of_empty
 from .keeping import check_keep, keep_inputs
 from .writing import Writing, identity_lines
 
@@ -102,7 +102,7 @@ class IdentityBankWriter(io.ComfyNode):
         schedule = _check_widgets(steps=steps, **widgets)
         check_keep(*keep, len(identities), widgets["width"], widgets["height"])
         if why := schedule.why_never(steps):
-            warn_of_empty(why, cls.hidden.unique_id)
+            warn_of_empty(why, Telling(cls.hidden.unique_id))
         return ["model"] if model is None else []
 
     @classmethod

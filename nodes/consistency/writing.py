@@ -15,14 +15,13 @@ from ...consistency.bank import IdentityBank, Recipe, size_in_bytes
 from ...consistency.writer import BankWriter
 from ..cache import BANKS
 from ..cache_keys import conditioning_key, patches_key
-from ..canvas import show_text
 from ..casting import as_drawn
 from ..checks import require_kind
 from ..model import bank_geometry, network_of, sampling_of
 from ..sampling import as_batch, empty_latent, noise_for, sample, step_sigmas
 from ..sockets import CastBank, Conditioning, EncodedStoryboard
 from ..widgets import schedule_of
-from .announcing import announce, warn_of_empty
+from .announcing import Telling, announce, warn_of_empty
 from .keeping import check_keep, early, say_if_unseen, say_where_unknown
 from .patching import with_phase
 from .previews import rough_pictures
@@ -45,8 +44,15 @@ class Writing:
     schedule: dict[str, Any]
     node_id: str
 
-    def bank(self, model: ModelPatcher, storyboard: EncodedStoryboard, masks: torch.Tensor | None) -> IdentityBank:
+    def bank(
+        self,
+        model: ModelPatcher,
+        storyboard: EncodedStoryboard,
+        masks: torch.Tensor | None,
+        telling: Telling | None = None,
+    ) -> IdentityBank:
         """The bank of the storyboard's [id] lines, drawn by `model`; `masks` are one for each of them."""
+        telling = telling or Telling(self.node_id)
         identities = storyboard.identities
         of_masks = check_keep(self.keep, masks, len(identities), self.width, self.height)
         by_words = self.keep != "random" and not of_masks
@@ -78,18 +84,18 @@ class Writing:
         key = (recipe, patches_key(model), conditioning_key(positive), conditioning_key(storyboard.negative))
         bank = BANKS.get(key)
         if bank is not None:
-            show_text("Found the bank that was written before from the same inputs.", self.node_id)
+            telling.say("Found the bank that was written before from the same inputs.")
             return bank
         geometry = bank_geometry(model, self.width, self.height)
         # Some nodes, such as Self-Attention Guidance, need the negative prompt at CFG 1, too.
         always = model.model_options.get("disable_cfg1_optimization", False)
         size = size_in_bytes(recipe, geometry, halves=1 if math.isclose(self.cfg, 1.0) and not always else 2)
         told = [say_where_unknown(storyboard, identities, self.node_id), early(kept, "keep")] if by_words else []
-        announce(recipe, size, ". ".join(filter(None, told)), self.node_id)
+        announce(recipe, size, ". ".join(filter(None, told)), telling)
         if why := kept.why_never(recipe.steps):
-            warn_of_empty(why, self.node_id)
+            warn_of_empty(why, telling)
         writer = BankWriter(recipe, geometry, _may_be_pinned(), masks)
-        told = say_if_unseen(self.node_id, "Identity Bank Writer", "keep")
+        told = say_if_unseen(self.node_id, "Identity Bank Writer", "keep", telling.say)
         bank = _write(with_phase(model, writer, told=told), writer, positive, storyboard.negative, self.steps)
         BANKS.put(key, bank, bank.size)
         return bank
@@ -98,15 +104,15 @@ class Writing:
         """The banks of a cast: those that characters bring, and one of the [id] lines of each other that has any."""
         check_keep(self.keep, masks, len(storyboard.identities), self.width, self.height)
         banks, without = {}, []
+        telling = Telling(self.node_id)
         for character in storyboard.cast:
             own = storyboard.of(character)
             if character.bank is not None:
                 banks[character.name] = character.bank
             elif own.identities:
                 rows = [storyboard.identities.index(index) for index in own.identities]
-                banks[character.name] = self.bank(
-                    as_drawn(model, character), own, None if masks is None else masks[rows]
-                )
+                theirs = None if masks is None else masks[rows]
+                banks[character.name] = self.bank(as_drawn(model, character), own, theirs, telling.of(character.name))
             else:
                 without.append(character.name)
         if without:
@@ -114,7 +120,7 @@ class Writing:
                 f"No bank of {', '.join(without)}: no line shows that character alone. Write one such as "
                 f"[id] {{{without[0]}}} in a forest"
             )
-            show_text(text, self.node_id)
+            telling.say(text)
             logging.warning("StoryBooth: Identity Bank Writer (node %s): %s.", self.node_id, text)
         return CastBank(banks)
 

@@ -73,7 +73,13 @@ def test_each_panel_shows_whom_its_line_names(comfy):
 
 def test_a_character_without_a_line_of_its_own_is_named(comfy):
     nodes = cast_story("[id] {nupjuki} in a forest\n{nupjuki} and {bob} in space", "cast_unwritten")
-    assert len(pictures(comfy.run(nodes))) == 2
+    run = comfy.queue(nodes)
+    texts = [event.data for event in run if event.type == "progress_text"]
+    assert len(pictures(run)) == 2
+    *_, shown = [text["text"] for text in texts if text["node"] == "writer"]
+    of_nupjuki, of_bob = shown.split("\n")
+    assert of_nupjuki.startswith("nupjuki: 1 identity image, bank of ")
+    assert of_bob.startswith("No bank of bob: no line shows that character alone.")
     assert "No bank of bob: no line shows that character alone. Write one such as [id] {bob} in a forest" in (
         comfy.log_text()
     )
