@@ -10,7 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import TimeoutError, expect
 
-from storybooth.development.canvas import open_canvas, wait_for_canvas, wait_until_stored
+from storybooth.development.canvas import (
+    open_canvas,
+    settled,
+    wait_for_canvas,
+    wait_for_workflow,
+    wait_until_stored,
+)
 from storybooth.workshop import host
 
 FOLDER = "whatever-name"
@@ -39,13 +45,15 @@ def read(path):
 
 
 def open_template(page, name):
-    """Choose a workflow in the template browser, on an empty canvas, and wait until its nodes are there."""
+    """Choose a workflow in the template browser, on an empty canvas, and wait until it is open and the browser gone."""
     page.evaluate("app.rootGraph.clear()")
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text(FOLDER, exact=True).last.click()
     page.get_by_text(name, exact=True).first.click()
     workflow = read(f"{name}.json")
     page.wait_for_function(f"app.rootGraph.nodes.length === {len(workflow['nodes'])}")
+    wait_for_workflow(page, name)
+    expect(page.get_by_role("dialog").get_by_text(FOLDER, exact=True)).to_have_count(0)
     return workflow
 
 
@@ -187,9 +195,8 @@ def test_a_template_opens_whole_and_readable_and_exports_its_api_twin(comfy, can
     assert [t for t in types if not page.evaluate("(t) => t in LiteGraph.registered_node_types", t)] == []
     exported = page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)")
     assert json.loads(exported) == read(f"api/{name}.json")
-    page.wait_for_timeout(1000)  # Nodes 2.0 measures its nodes once they are drawn
+    boxes = settled(page, "app.rootGraph.nodes.map((node) => [`${node.id} ${node.type}`, ...node.getBounding()])")
     assert page.evaluate("[app.canvas.low_quality, app.canvas.ds.scale > 0.57]") == [False, True]
-    boxes = page.evaluate("app.rootGraph.nodes.map((node) => [`${node.id} ${node.type}`, ...node.getBounding()])")
     groups = page.evaluate("app.rootGraph.groups.map((group) => [...group.pos, ...group.size])")
     assert len(groups) == len({tuple(group) for group in groups}) > 6
     assert [(a[0], b[0]) for a, b in combinations(boxes, 2) if overlap(a[1:], b[1:])] == []
@@ -210,12 +217,12 @@ def test_templates_are_found_by_what_people_search_for(comfy, page):
     open_canvas(page, comfy.url)
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     search = page.get_by_role("dialog").get_by_placeholder(re.compile("Search")).last
+    ours = page.get_by_text(re.compile(f"^({'|'.join(ALL)})$"))
     for word in ("storybooth", "comic", "consistent character", "speech bubble"):
-        search.fill(word)
-        page.wait_for_timeout(1000)  # the list follows a moment after the word
-        expect(page.get_by_text(re.compile(f"^({'|'.join(ALL)})$")).first).to_be_visible()
         search.fill("no template is called so, not at all")
-        expect(page.get_by_text(re.compile(f"^({'|'.join(ALL)})$"))).to_have_count(0)
+        expect(ours).to_have_count(0)  # the list follows a moment after the word
+        search.fill(word)
+        expect(ours.first).to_be_visible()
 
 
 APP = {
@@ -227,7 +234,7 @@ APP = {
 
 
 def enter_app_mode(page):
-    """Again where ComfyUI, on a busy machine, had not ended opening the workflow and has gone back to the graph."""
+    """Again where ComfyUI, on a busy machine, has gone back to the graph."""
     button = page.get_by_test_id("linear-run-button")
     for _ in range(5):
         page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
@@ -259,6 +266,7 @@ def test_a_grid_of_equal_panels_is_one_key_away(comfy, page):
     page.evaluate("app.canvas.select(app.rootGraph.nodes.find((node) => node.type === 'StoryBoothPageLayout'))")
     page.locator("#graph-canvas").focus()
     page.keyboard.press("Control+b")
+    page.wait_for_function("app.rootGraph.nodes.find((node) => node.type === 'StoryBoothPageLayout').mode === 4")
     exported = page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)")
     nodes = json.loads(exported).values()
     assert len(nodes) == len(read(f"api/{MINI}.json")) - 1
@@ -334,7 +342,9 @@ def test_run_draws_the_page_and_fills_the_strip(comfy, page, name, nodes2, seed)
     assert list((comfy.base / "output" / "storybooth").glob(f"{name}_*.png"))
     pictures = page.locator(".storybooth-strip a")
     titles = [f"{index}. {caption}" for index, caption in enumerate(captions_of_the_story(name), start=1)]
-    assert [link.get_attribute("title") for link in pictures.all()] == titles
+    expect(pictures).to_have_count(len(titles))
+    for place, title in enumerate(titles):
+        expect(pictures.nth(place)).to_have_attribute("title", title)
     (last,) = parse_qs(urlsplit(pictures.last.get_attribute("href")).query)["filename"]
     wait_until_stored(page, last)
     page.reload()

@@ -17,7 +17,7 @@ from storybooth.tests.host.trainings import with_options
 from storybooth.workshop import server
 
 KILLS = int(os.environ.get("STORYBOOTH_KILLS", "2"))
-STEPS = 6 * KILLS + 6
+STEPS = 6 * KILLS + 18
 OPTIONS = {
     "own word": {"own_word": "sks", "word_rate": 0.01},
     "T-LoRA": {"method": "T-LoRA", "min_rank": 1},
