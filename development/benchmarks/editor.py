@@ -93,6 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
         install_pack(Path(base))
         names = [f"panel_{number:03}.png" for number in range(arguments.lines)]
+        Path(base, "input").mkdir()
         for number, name in enumerate(names):
             colour = (number * 37 % 256, number * 91 % 256, number * 53 % 256)
             Image.new("RGB", (1024, 1024), colour).save(Path(base, "input", name))
