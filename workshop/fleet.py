@@ -404,7 +404,9 @@ class Fleet:
     def _lose(self, server: _Server, reason: str) -> None:
         if server.lost_since is None:
             server.lost_since = time.monotonic()
-            self._say(f"{server.name}: lost; others go on with its work. {reason}")
+            others = any(other.lost_since is None for other in self._servers if other is not server)
+            left = "others go on with its work" if others else f"waiting {self._setting.patience:.0f} s for it"
+            self._say(f"{server.name}: lost; {left}. {reason}")
         server.look_at = time.monotonic() + _LOOK_AGAIN
         lost, server.holds = server.holds, set()
         server.loans.clear()
@@ -447,4 +449,7 @@ class Fleet:
             )
         for work in [work for work in self._works if work.refusal and not work.at_work]:
             if all(work.story.digest in server.refuses for server in left):
-                self._fail(work, f"no server draws it. {work.refusal} Change the story, or name a server that can.")
+                self._fail(
+                    work,
+                    f"no server draws it. {work.refusal.rstrip('.')}. Change the story, or name a server that can.",
+                )

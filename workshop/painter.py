@@ -19,7 +19,7 @@ import yaml
 from ray.exceptions import RayError
 
 from ..edition import edition
-from .client import CancelledError, Client, Graph, InvalidGraphError, NodeError
+from .client import Client, Graph, InvalidGraphError, NodeError
 from .own_folder import remake, remove
 from .server import install_pack, serve
 
@@ -142,7 +142,8 @@ class Painter:
                     "Install the same on both, and restart that server."
                 )
             self._end_prompt()
-        except (OSError, ValueError) as error:  # ValueError: what answers is not JSON
+        # ValueError: what answers is not JSON. RuntimeError: we are being stopped.
+        except (OSError, ValueError, RuntimeError) as error:
             return LOST, f"{url}: {error}"
         return DONE, url
 
@@ -176,7 +177,12 @@ class Painter:
             # It cannot store a file: it has no room, no right to, or another one of that name.
             here = any(f"HTTP {status}" in str(error) for status in (409, 500, 507))
             return (REFUSED if here else LOST), f"{self._comfy.url}: {error}"
-        except (CancelledError, OSError, ValueError, KeyError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            RuntimeError,
+        ) as error:  # RuntimeError: cancelled, or we are being stopped
             return LOST, f"{self._comfy.url}: {error}"
         return DONE, made
 

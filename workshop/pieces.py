@@ -105,6 +105,8 @@ def cut(graph: Graph, story: str) -> Pieces:
         name="",
     )
     shown = [index for index, panel in enumerate(panels) if not panel.hidden]
+    if not shown:
+        raise Whole("no line of its script is shown on the page")
     sizes = _sizes(graph, drawn, len(shown))
     nodes = storyboard, writer, sampler
     pieces = {
@@ -142,7 +144,10 @@ def only(graph: Graph, node_type: str) -> str:
     """The id of the only node of a type. ValueError where there are none or several."""
     found = [key for key, node in graph.items() if node["class_type"] == node_type]
     if len(found) != 1:
-        raise ValueError(f"workflow: it has {len(found)} nodes {node_type}, expected one.")
+        raise ValueError(
+            f"workflow: it has {len(found)} nodes {node_type}, expected one: a story of one character, as "
+            "workflows/api/nupjuki_story_mini.json is."
+        )
     return found[0]
 
 

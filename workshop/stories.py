@@ -199,7 +199,8 @@ def _node(graph: Graph, setting: str, kind: str) -> str:
     kinds = [node["class_type"] for node in graph.values()]
     if kinds.count(kind) != 1:
         raise ValueError(
-            f"settings: '{setting}' is for {kind or 'no node'}, of which the workflow has {kinds.count(kind)}. Name "
-            f"the type of one of its nodes, a dot, and its input. It has {', '.join(sorted(set(kinds)))}."
+            f"settings: '{setting}': the workflow has {kinds.count(kind)} nodes '{kind}', expected one. Write the "
+            f"type of a node, a dot, and its input, such as StoryBoothPanelSampler.steps. It has "
+            f"{', '.join(sorted(set(kinds)))}."
         )
     return only(graph, kind)

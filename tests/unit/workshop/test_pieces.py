@@ -113,6 +113,7 @@ def test_what_is_saved_is_a_loan_of_the_story_and_never_of_one_name(graph):
         ("StoryBoothPanelSampler", {"seed": ["20", 0]}, "seed comes from another node"),
         ("StoryBoothStoryboard", {"script": ["20", 0]}, "script comes from another node"),
         ("StoryBoothStoryboard", {"script": "[broken"}, "its script: "),
+        ("StoryBoothStoryboard", {"script": "[hidden] {subject}"}, "no line of its script is shown"),
         ("SaveImage", {"images": ["8", 0]}, "SaveImage.images takes what Story Panel Sampler draws"),
         ("StoryBoothComicPage", {"gutter": ["6", 1]}, "its page takes more than panels and words"),
         ("StoryBoothConsistentAttention", {"start_step": ["6", 1]}, "more of Identity Bank Writer than its bank"),

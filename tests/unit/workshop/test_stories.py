@@ -76,7 +76,10 @@ def test_a_story_is_its_graph_with_what_the_line_says(read, tmp_path):
         ({"photos": "plush", "script": "plush/0.png"}, "'plush/0.png' is a file, but no .txt"),
         ({"photos": "plush", "workflow": "missing.json"}, "missing.json cannot be read (No such file"),
         ({"photos": "plush", "workflow": "stories.jsonl"}, "stories.jsonl is not JSON"),
-        ({"photos": "plush", "settings": {"KSampler.steps": 3}}, "for KSampler, of which the workflow has 0"),
+        (
+            {"photos": "plush", "settings": {"KSampler.steps": 3}},
+            "'KSampler.steps': the workflow has 0 nodes 'KSampler'",
+        ),
         (
             {"photos": "plush", "settings": {"StoryBoothPanelSampler.model": 3}},
             "'StoryBoothPanelSampler.model' is no widget",
