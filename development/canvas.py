@@ -72,6 +72,28 @@ def settled(page: Page, script: str) -> Any:
     )
 
 
+def undo_until(page: Page, holds: str) -> None:
+    """Undo by keyboard until JavaScript `holds`: one step, or two where a node has grown meanwhile, which ComfyUI takes
+    for a step, too."""
+    page.evaluate(
+        """() => {
+            const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;
+            const { undo } = Object.getPrototypeOf(tracker);
+            window.undone = 0;
+            tracker.undo = async () => {
+                await undo.call(tracker);
+                window.undone++;
+            };
+        }"""
+    )
+    for number in (1, 2):
+        page.keyboard.press("Control+z")
+        page.wait_for_function(f"window.undone === {number}")
+        if page.evaluate(holds):
+            break
+    page.wait_for_function(holds)
+
+
 def wait_for_file(page: Page, path: Path, text: str) -> None:
     """Wait until a file says so: the canvas has the server write it, and answers of earlier writings look alike."""
     until = time.monotonic() + _PATIENCE / 1000

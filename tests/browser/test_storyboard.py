@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from storybooth.development.canvas import open_canvas, open_graph, wait_for_canvas, wait_until_stored
+from storybooth.development.canvas import open_canvas, open_graph, undo_until, wait_for_canvas, wait_until_stored
 from storybooth.tests.host import story
 
 NODE = "app.rootGraph.getNodeById('storyboard')"
@@ -32,25 +32,6 @@ def uncover(page):
 
 def expect_script(page, *lines):
     page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines))
-
-
-def undo_to(page, *lines):
-    """Undo the last step; or two, where a node has grown meanwhile: ComfyUI takes that for a step too."""
-    page.evaluate("""() => {
-        const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;
-        const { undo } = tracker;
-        window.undone = 0;
-        tracker.undo = async (...given) => {
-            await undo.apply(tracker, given);
-            window.undone++;
-        };
-    }""")
-    for number in (1, 2):
-        press(page, "Control+z")
-        page.wait_for_function(f"window.undone === {number}")
-        if page.evaluate(SCRIPT) == "\n".join(lines):
-            break
-    expect_script(page, *lines)
 
 
 def press(page, *keys):
@@ -97,7 +78,8 @@ def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, 
     expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
     press(page, "Alt+ArrowRight")
     expect_script(page, WALKING, SITTING, SEA, HOUSE + ", at night # Non")
-    undo_to(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
+    undo_until(page, f"{SCRIPT}.split('\\n')[2].endsWith('# Non')")
+    expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
     expect(page.locator(".storybooth-card:focus")).to_have_count(1)
 
     # Deleting, adding, flags, and what is said.

@@ -13,6 +13,7 @@ from playwright.sync_api import TimeoutError, expect
 from storybooth.development.canvas import (
     open_canvas,
     settled,
+    undo_until,
     wait_for_canvas,
     wait_for_workflow,
     wait_until_stored,
@@ -156,7 +157,7 @@ def test_blueprints_draw_a_page_and_the_board_edits_the_script_outside(comfy, pa
     page.keyboard.press("Delete")
     page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines[1:]))
     expect(row).to_have_count(2)
-    page.keyboard.press("Control+z")
+    undo_until(page, f"{SCRIPT}.split('\\n').length === 3")
     page.wait_for_function(f"(text) => {SCRIPT} === text", arg="\n".join(lines))
     expect(row).to_have_count(3)
     assert [error for error in errors if FOLDER in error] == []
