@@ -1,37 +1,27 @@
 """Panels and captions in, a comic page out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import folder_paths
 import torch
 from comfy_api.latest import io
 from comfy_execution.validation import validate_node_input
 
 from ...comic.bound import letter_pages, place_pages
-from ...comic.font_files import installed_fonts
 from ...comic.layout import PageLayout
-from ...comic.lettering import FULLER, font_file
 from ...comic.page import CAPTION_PLACES, check_lettering, place_page
 from ...comic.sheet import Sheet
 from ...comic.speech import Speech
-from ...files import file_state
 from ...pixels import to_pil, to_tensor
-from .. import folders  # noqa: F401 (registers models/fonts)
 from ..canvas import found_by, until_cancelled
 from ..checks import require_kind, require_tensor_list, single_values
 from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, PageLayersSocket, PageLayoutSocket, StoryboardSocket
 from ..widgets import rare, zero_is
+from .fonts import BUILT_IN, font_path, font_state, fonts
 from .panel_drawing import in_batches
 
 SAMPLER = "StoryBoothPanelSampler"
-
-BUILT_IN = "built-in"
-"""No font is named; graphs from before there was a list say so by the empty text."""
-
-_OURS = {file.name: file for file in sorted(FULLER.parent.glob("*.ttf"))}
 
 
 class ComicPage(io.ComfyNode):
@@ -100,7 +90,7 @@ class ComicPage(io.ComfyNode):
                 io.Combo.Input(
                     "font",
                     display_name="font",
-                    options=[BUILT_IN, *_fonts()],
+                    options=[BUILT_IN, *fonts()],
                     default=BUILT_IN,
                     tooltip="Fonts in ComfyUI's models/fonts folder, then those that come along and those installed on "
                     "this computer, such as NanumGothic.ttf for Korean. built-in: one for English, or for Latin, "
@@ -182,7 +172,7 @@ class ComicPage(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, font: Sequence[str | None] = (), **_: Any) -> list[tuple[int, ...]]:
         """Write the page again when the font's file has become another one."""
-        return [_font_state(name or "") for name in font]  # None: it comes from another node
+        return [font_state(name or "") for name in font]  # None: it comes from another node
 
 
 def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) -> Sheet:
@@ -217,7 +207,7 @@ def _calls(inputs: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
     """The widgets that say how captions are written, as `comic` takes them, and some `more`."""
     named = {name: values[name] for name in (*more, "caption_place", "caption_size")}
-    return {**named, "font": _font_path(values["font"])}
+    return {**named, "font": font_path(values["font"])}
 
 
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
@@ -227,34 +217,3 @@ def _captions(storyboard: EncodedStoryboard) -> list[str]:
 
 def _speeches(storyboard: EncodedStoryboard) -> list[tuple[Speech, ...]]:
     return [storyboard.panels[index].speech for index in storyboard.shown]
-
-
-def _font_state(name: Any) -> tuple[int, ...]:
-    try:
-        file = font_file(_font_path(name))
-        return file_state(Path(file)) if file else ()
-    except (ValueError, OSError):  # told when the page is written
-        return ()
-
-
-def _fonts() -> list[str]:
-    """Every font that can be chosen, by name: of models/fonts, of the pack, of this computer."""
-    return list(dict.fromkeys([*folder_paths.get_filename_list("fonts"), *_OURS, *installed_fonts()]))
-
-
-def _font_path(font: Any) -> str:
-    """What `load_font` is to load: a file of models/fonts, one of ours, or the file name of an installed font."""
-    if not isinstance(font, str):
-        raise ValueError(f"font: got {str(font)[:100]}, expected the name of a font file, such as NanumGothic.ttf.")
-    name = font.strip()
-    if name == BUILT_IN:
-        return ""
-    if name in folder_paths.get_filename_list("fonts"):
-        return folder_paths.get_full_path_or_raise("fonts", name)
-    if name in _OURS:
-        return str(_OURS[name])
-    if set(name) & set("/\\:"):
-        raise ValueError(
-            f"font: got '{name}', expected the name of a font file without its folder, such as NanumGothic.ttf."
-        )
-    return name
