@@ -6,7 +6,9 @@ micro-conditioning and text from two encoders; the loss is weighted by min-SNR w
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +97,8 @@ class Mini(torch.nn.Module):
 class Samples:
     """Latents and captions, drawn at random."""
 
-    def __init__(self, file: Path, tokenizer: Tokenizer) -> None:
+    def __init__(self, file: Path, tokenizer: Tokenizer, shares: Sequence[float] = ()) -> None:
+        """`shares`: how often each kind of pictures in the file is drawn, relative to the others; equal without."""
         if not file.exists():
             raise FileNotFoundError(f"{file} is missing: make it with python -m development.mini.latents.")
         content = load_file(file)
@@ -103,6 +106,9 @@ class Samples:
         self.tokens = {"l": content["l"], "g": content["g"]}
         kinds = content.get("kinds", torch.zeros(len(self.latents), dtype=torch.uint8))
         self.rows = [torch.nonzero(kinds == kind)[:, 0] for kind in kinds.unique()]
+        if shares and len(shares) != len(self.rows):
+            raise ValueError(f"--shares: {len(shares)} numbers, and {file} has {len(self.rows)} kinds of pictures.")
+        self.shares = torch.tensor(shares or [1.0] * len(self.rows))
         draw = np.random.default_rng(SEED)
         self.nothing = tokenizer([captions.nothing(draw) for _ in range(256)])
 
@@ -123,14 +129,25 @@ class Samples:
         return latents, tokens, time_ids.float()
 
     def _rows(self, count: int, random: torch.Generator) -> torch.Tensor:
-        """Rows (count,) at random, each kind of pictures as often."""
+        """Rows (count,) at random, of each kind of pictures its share."""
         if len(self.rows) == 1:
             return torch.randint(len(self.latents), (count,), generator=random)
         shares = torch.rand(count, generator=random)
-        kinds = torch.randint(len(self.rows), (count,), generator=random).tolist()
+        kinds = torch.multinomial(self.shares, count, replacement=True, generator=random).tolist()
         return torch.stack(
             [self.rows[k][int(share * len(self.rows[k]))] for k, share in zip(kinds, shares, strict=True)]
         )
+
+
+_attention = torch.nn.functional.scaled_dot_product_attention
+
+
+def full_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+) -> torch.Tensor:
+    """Attention in fp32, whatever else computes in: its backward pass is slow in bfloat16 on a processor."""
+    with torch.autocast("cpu", enabled=False):
+        return _attention(query.float(), key.float(), value.float(), *args, **kwargs).to(query.dtype)
 
 
 def loss_of(network: torch.nn.Module, batch: tuple, signal: torch.Tensor, random: torch.Generator) -> torch.Tensor:
@@ -175,6 +192,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--peak", type=float, default=6e-4, help="highest learning rate")
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
+    parser.add_argument("--shares", type=float, nargs="+", default=(), help="of each kind of pictures, such as 1 3 1")
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 (weights stay fp32): faster with AMX")
     parser.add_argument("--compile", action="store_true", help="let torch compile the network: minutes, then faster")
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
@@ -184,10 +203,12 @@ def main() -> None:
     course = Course(arguments.work / "unet.safetensors", network, mean_decay=0.998)
     (arguments.work / "pid").write_text(str(os.getpid()))
     tokenizer = Tokenizer(arguments.tokenizer)
-    samples = Samples(arguments.work / "latents.safetensors", tokenizer)
+    samples = Samples(arguments.work / "latents.safetensors", tokenizer, arguments.shares)
     content = load_file(arguments.work / "latents.safetensors")
     mean, std = content["mean"].view(-1, 1, 1), content["std"].view(-1, 1, 1)
     signal = DDIMScheduler.from_config(SCHEDULE).alphas_cumprod
+    if arguments.bf16:
+        torch.nn.functional.scaled_dot_product_attention = full_attention
     forward = torch.compile(network) if arguments.compile else network
     recent: list[float] = []
 
@@ -201,7 +222,8 @@ def main() -> None:
 
     for step in course.steps(arguments.until, arguments.every, checkpoint):
         random = generator(SEED, step)
-        loss = loss_of(forward, samples.batch(arguments.batch, random), signal, random)
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
+            loss = loss_of(forward, samples.batch(arguments.batch, random), signal, random)
         course.update(loss, learning_rate(step, arguments.peak, arguments.until))
         recent.append(loss.item())
         if course.step % 100 == 0:
