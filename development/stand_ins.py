@@ -39,7 +39,7 @@ class StandIn:
         """What it answers."""
         app = web.Application(client_max_size=2**30)
         routes = {
-            "/object_info": lambda: {name: {} for name in NEEDED},
+            "/object_info": lambda: {name: {"input": {}} for name in NEEDED},
             "/storybooth/edition": lambda: {"edition": edition()},
             "/queue": lambda: {"queue_running": [], "queue_pending": []},
         }
@@ -71,8 +71,8 @@ class StandIn:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self._sockets[request.query["clientId"]] = socket
-        async for _ in socket:
-            pass
+        async for _ in socket:  # what the client understands, which ComfyUI answers
+            await socket.send_json({"type": "feature_flags", "data": {}})
         return socket
 
     async def _prompt(self, request: web.Request) -> web.Response:

@@ -126,7 +126,7 @@ class Painter:
                     for name, node in info.items()
                     if name.startswith("StoryBooth")
                 }
-            except (FileNotFoundError, ValueError, TypeError) as error:
+            except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError) as error:
                 if "HTTP 5" in str(error):  # a proxy whose server is not up yet
                     return LOST, f"{url}: {error}"
                 return FAILED, f"{url} is no ComfyUI: {str(error)[:200]}."
