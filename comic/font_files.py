@@ -23,16 +23,16 @@ def font_folders() -> list[Path]:
 
 @lru_cache(maxsize=1)
 def installed_files() -> dict[str, str]:
-    """Where all fonts below `font_folders` lie, by file name. Looked up once: the folders may be large."""
+    """Where all fonts below `font_folders` lie, by file name, sorted. Looked up once: the folders may be large."""
     found: dict[str, str] = {}
     for folder in font_folders():
         for place, _, files in os.walk(folder):
             for name in files:
                 if Path(name).suffix.lower() in SUFFIXES:
                     found.setdefault(name, str(Path(place, name)))
-    return found
+    return dict(sorted(found.items(), key=lambda font: font[0].casefold()))
 
 
 def installed_fonts() -> tuple[str, ...]:
-    """The file names of all these fonts, sorted."""
-    return tuple(sorted(installed_files(), key=str.casefold))
+    """The file names of all these fonts."""
+    return tuple(installed_files())

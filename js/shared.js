@@ -4,6 +4,9 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { say } from "./words.js";
 
+/** What ComfyUI calls the widget in which it shows a node's progress texts. */
+export const PROGRESS_TEXT = "$$node-text-preview";
+
 /** Load a stylesheet of this folder: ComfyUI serves them, but loads scripts only. */
 export function loadStyle(name) {
   const href = new URL(`./${name}`, import.meta.url).href;

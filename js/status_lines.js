@@ -3,11 +3,10 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { nodeOf } from "./shared.js";
+import { nodeOf, PROGRESS_TEXT } from "./shared.js";
 import { say } from "./words.js";
 
 const NUMBERS = new Set(["count", "masked", "number", "own"]);
-const LINE = "$$node-text-preview"; // what ComfyUI calls the widget in which it shows them
 
 /* The first that fits is taken, and what stands in braces may be of such a shape itself. A test looks for all in Python. */
 const SHAPES = [
@@ -89,7 +88,7 @@ app.registerExtension({
       const node = nodeOf(detail.nodeId);
       if (!node?.comfyClass?.startsWith("StoryBooth")) return;
       queueMicrotask(() => {
-        const widget = node.widgets?.find(({ name }) => name === LINE); // once ComfyUI has shown the line
+        const widget = node.widgets?.find(({ name }) => name === PROGRESS_TEXT); // once ComfyUI has shown the line
         if (widget?.value === detail.text) widget.value = sayLines(detail.text);
       });
     });

@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured, thumbnail, viewUrl } from "./shared.js";
+import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured, PROGRESS_TEXT, thumbnail, viewUrl } from "./shared.js";
 import { sayLines } from "./status_lines.js";
 import { say } from "./words.js";
 
@@ -10,7 +10,6 @@ const NODE = "StoryBoothLoraTrainer";
 const PROPERTY = "storybooth_training"; // of the node: the server's last message; what a saved workflow remembers
 const MIN_HEIGHT = 150; // pixels; the curve takes whatever more the node has
 const MARGIN = 8; // pixels around it
-const TEXT = "$$node-text-preview"; // what ComfyUI calls the widget in which it shows progress texts
 const SVG = "http://www.w3.org/2000/svg";
 const EMPTY = say("The loss curve appears here while the LoRA is trained.");
 const GONE = say("ComfyUI keeps these pictures until it restarts. Run the trainer again to see the report.");
@@ -49,7 +48,7 @@ class TrainingView {
     const nothing = () => 0;
     const options = { serialize: false, hideInPanel: true, getMinHeight: nothing, getMaxHeight: nothing };
     options.setValue = (text) => this.say(text);
-    const widget = this.node.addDOMWidget(TEXT, "STORYBOOTH_PROGRESS_TEXT", element("span"), options);
+    const widget = this.node.addDOMWidget(PROGRESS_TEXT, "STORYBOOTH_PROGRESS_TEXT", element("span"), options);
     widget.serialize = false;
     widget.hidden = true;
   }

@@ -99,7 +99,7 @@ def _widget_of_kind(name: str, told: About, shown: Mapping[str, Any]) -> io.Inpu
     if isinstance(told.default, str) and not told.options:
         return io.String.Input(name, **shown)
     if told.options:
-        return io.Combo.Input(name, **({"options": list(told.options)} | shown))
+        return io.Combo.Input(name, **{"options": list(told.options)} | shown)
     bounds = {"min": told.minimum, "max": told.maximum} | ({"step": told.step} if told.step else {})
     return (io.Float if isinstance(told.default, float) else io.Int).Input(name, **bounds, **shown)
 

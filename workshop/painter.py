@@ -177,12 +177,7 @@ class Painter:
             # It cannot store a file: it has no room, no right to, or another one of that name.
             here = any(f"HTTP {status}" in str(error) for status in (409, 500, 507))
             return (REFUSED if here else LOST), f"{self._comfy.url}: {error}"
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            RuntimeError,
-        ) as error:  # RuntimeError: cancelled, or we are being stopped
+        except (OSError, ValueError, KeyError, RuntimeError) as error:  # the last: cancelled, or we are being stopped
             return LOST, f"{self._comfy.url}: {error}"
         return DONE, made
 
