@@ -122,9 +122,11 @@ def tell_of_negative(storyboard: EncodedStoryboard, bank: IdentityBank | CastBan
         if (theirs := held.recipe.negative) is not None and ours is not None and theirs.strip() != ours.strip()
     }
     if others:
-        names = f" of {', '.join(others)}" if isinstance(bank, CastBank) else ""
+        images = "The bank's identity images"
+        if isinstance(bank, CastBank):
+            images = f"The bank's identity images of {', '.join(others)}"
         text = (
-            f"The bank's identity images{names} were drawn with another negative prompt "
+            f"{images} were drawn with another negative prompt "
             f"({next(iter(others.values()))[:60] or 'none'}). "
             "The panels follow the storyboard's; write the bank again to make all alike"
         )
