@@ -13,6 +13,7 @@ from .layout import LaidOutPage, PageLayout, Place
 from .lettering import begins_right_to_left, font_for, wrap, written
 from .polygons import Box, Point, clip, rectangle
 from .sheet import Sheet
+from .speakers import Seen, on_page
 from .speech import Speech
 
 PAPER, INK = (255, 255, 255), (20, 20, 20)
@@ -38,6 +39,7 @@ def place_pages(
     caption_size: int = 0,
     font: str = "",
     speeches: Sequence[Sequence[Speech]] = (),
+    seen: Sequence[Seen] = (),
 ) -> list[Sheet]:
     """Draw the pages of a layout.
 
@@ -51,6 +53,7 @@ def place_pages(
         caption_size: size of the letters in pixels; 0 takes the layout's.
         font: see `lettering.load_font`.
         speeches: what is said in each panel; empty where nothing is said at all.
+        seen: the boxes of each panel's speakers, in shares of the picture; empty where nobody knows.
 
     Returns the pages, and what lies where on them.
 
@@ -63,7 +66,12 @@ def place_pages(
             f"images: got {len(images)}, but storyboard shows {len(captions)} panels. Wire in the images that Story "
             "Panel Sampler drew for this storyboard: one for every line that is not [hidden]."
         )
-    words = letter_pages(captions, layout, caption_place, caption_size, font, speeches)
+    places = [place for page in layout.pages for place in page.places]
+    there = [
+        on_page(shown, image.size, place.box)
+        for shown, image, place in zip(seen or [{}] * len(captions), images, places, strict=True)
+    ]
+    words = letter_pages(captions, layout, caption_place, caption_size, font, speeches, there)
     pages, start = [], 0
     for page in layout.pages:
         end = start + len(page.places)
@@ -153,19 +161,24 @@ def letter_pages(
     caption_size: int,
     font: str,
     speeches: Sequence[Sequence[Speech]] = (),
+    seen: Sequence[Seen] = (),
 ) -> list[Lettering]:
-    """Where all words of every panel stand, known before there are pictures. Raises as `place_pages` does."""
+    """Where all words of every panel stand, known before there are pictures. Raises as `place_pages` does.
+
+    `seen` are the boxes of speakers on the page, once there are pictures.
+    """
     layout.require_panels(len(captions))
     size = caption_size or layout.letter
     lettering = font_for(captions, font, size)
     at_top = caption_place in ("above", "inside, at the top")
     places = [(page, place) for page in layout.pages for place in page.places]
     made: list[Lettering] = []
-    for caption, said, (page, place) in zip(captions, speeches or [()] * len(captions), places, strict=True):
+    said_where = zip(speeches or [()] * len(captions), seen or [{}] * len(captions), strict=True)
+    for caption, (said, there), (page, place) in zip(captions, said_where, places, strict=True):
         box = CaptionBox(caption, place, page, layout, at_top, lettering) if caption else None
         safe = safe_part(place, page, layout, frame_width(page) * 2)
         taken = [box.box] if box else []
-        bubbles = place_bubbles(said, safe, place.box, size, font, taken, layout.right_to_left)
+        bubbles = place_bubbles(said, safe, place.box, size, font, taken, layout.right_to_left, there)
         made.append((box, bubbles))
     return made
 

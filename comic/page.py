@@ -11,6 +11,7 @@ from .bubbles import check_speech, place_bubbles
 from .lettering import begins_right_to_left, font_for, wrap, written
 from .polygons import rectangle
 from .sheet import Sheet
+from .speakers import Seen, on_page
 from .speech import Speech
 
 CAPTION_PLACES = ("below", "above", "inside, at the bottom", "inside, at the top")
@@ -60,9 +61,10 @@ def layout_page(
     caption_size: int = 0,
     font: str = "",
     speeches: Sequence[Sequence[Speech]] = (),
+    seen: Sequence[Seen] = (),
 ) -> Image.Image:
     """The picture of `place_page`, an RGB image."""
-    return place_page(images, captions, columns, gutter, caption_place, caption_size, font, speeches).picture
+    return place_page(images, captions, columns, gutter, caption_place, caption_size, font, speeches, seen).picture
 
 
 def place_page(
@@ -74,6 +76,7 @@ def place_page(
     caption_size: int = 0,
     font: str = "",
     speeches: Sequence[Sequence[Speech]] = (),
+    seen: Sequence[Seen] = (),
 ) -> Sheet:
     """Lay panels of one size out in a grid, in reading order.
 
@@ -90,6 +93,7 @@ def place_page(
         caption_size: size of the letters in pixels; 0 is automatic, a 24th of the panel's width and at least 12.
         font: see `lettering.load_font`; "" takes a fuller font of ours where a caption needs it.
         speeches: what is said in each panel; empty where nothing is said at all.
+        seen: the boxes of each panel's speakers, in shares of the picture; empty where nobody knows.
 
     Returns the page, and what lies where on it.
 
@@ -101,14 +105,15 @@ def place_page(
     _check(images, captions)
     width, height = images[0].size
     broken = _captions(captions, (width, height), caption_place, caption_size, font)
-    cells = list(zip(images, broken, speeches or [()] * len(captions), strict=True))
+    count = len(captions)
+    cells = list(zip(images, broken, speeches or [()] * count, seen or [{}] * count, strict=True))
     inside = caption_place.startswith("inside")
     at_top = caption_place in ("above", "inside, at the top")
     size = _letter_size(caption_size, width)
 
     columns = min(columns, len(cells))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    strips = [0 if inside else max(caption.height for _, caption, _ in row) for row in rows]
+    strips = [0 if inside else max(caption.height for _, caption, *_ in row) for row in rows]
     page_size = (columns * (width + gutter) + gutter, sum(height + strip + gutter for strip in strips) + gutter)
     _check_size(*page_size)
     sheet = Sheet.empty(page_size, PAPER)
@@ -117,7 +122,7 @@ def place_page(
     for row, strip in zip(rows, strips, strict=True):
         left = (page_size[0] - len(row) * (width + gutter) + gutter) // 2
         panel_top = top + strip if at_top else top
-        for image, caption, said in row:
+        for image, caption, said, shown in row:
             sheet.panel(image, left, panel_top)
             near_top = panel_top if inside else panel_top - caption.height
             near_bottom = panel_top + height - (caption.height if inside else 0)
@@ -128,7 +133,8 @@ def place_page(
             taken = [(left, caption_top, left + width, caption_top + caption.height)] if inside else []
             box = left, panel_top, left + width, panel_top + height
             within = rectangle((box[0] + size / 3, box[1] + size / 3, box[2] - size / 3, box[3] - size / 3))
-            for bubble in place_bubbles(said, within, box, size, font, taken):
+            there = on_page(shown, image.size, box)
+            for bubble in place_bubbles(said, within, box, size, font, taken, seen=there):
                 bubble.draw(sheet, max(1, size // 10))
             left += width + gutter
         top += height + strip + gutter

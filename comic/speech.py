@@ -34,13 +34,17 @@ _ALMOST = re.compile(rf"(?<!\S)[@＠]\s+{_NAME}\s*[:：]|(?<!\S)[@＠]{_NAME}\s*
 
 @dataclass(frozen=True)
 class Speech:
-    """One bubble: who says what, how (`speech`, `thought`, `shout`, `whisper` or `sound`), and where that one is."""
+    """One bubble: who says what, how (`speech`, `thought`, `shout`, `whisper` or `sound`), and where that one is.
+
+    `is_placed`: the line says so itself, or gives the speaker a part of the picture.
+    """
 
     speaker: str
     words: str
     manner: str = "speech"
     side: str = "middle"
     line: int = 0
+    is_placed: bool = False
 
 
 def take_speech(text: str, line: int) -> tuple[str, tuple[Speech, ...]]:

@@ -166,7 +166,8 @@ def _panel(number: int, line: str, subject: str, cast: Sequence[Role]) -> tuple[
             replace(
                 spoken,
                 words=told(spoken.words),
-                side=spoken.side or sides.get(spoken.speaker.casefold(), "middle"),
+                side=(side := spoken.side or sides.get(spoken.speaker.casefold(), "")) or "middle",
+                is_placed=side != "",
             )
             for spoken in speech
         ),

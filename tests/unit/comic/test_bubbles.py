@@ -48,7 +48,7 @@ def test_speech_reads_like_a_script():
     assert panel.caption == "Deep in the forest"
     assert panel.speech == (
         Speech("nupjuki", "Where am I?", "speech", "middle", 1),
-        Speech("bo", "a cat!", "shout", "left", 1),
+        Speech("bo", "a cat!", "shout", "left", 1, is_placed=True),
         Speech("소리", "어디", "thought", "middle", 1),
         Speech("sound", "CRASH", "sound", "middle", 1),
     )
