@@ -27,8 +27,11 @@ KEEPS = ("random", "subject", "salient")
 READERS = ("everyone", "subject")
 """Which tokens of a panel read a bank: all of them (the report), or only its own subject's."""
 
-Words = tuple[tuple[int, tuple[int, ...]], ...]
-"""For every row of a prompt: how many text tokens it has, and which of them are the subject's words."""
+WordsRow = tuple[int, tuple[int, ...]]
+"""How many text tokens a prompt has, and which of them are the subject's words."""
+
+Words = tuple[WordsRow, ...]
+"""For every row of a batch of prompts."""
 
 
 def flags_of(words: Words, rows: int, length: int, device: torch.device) -> torch.Tensor:

@@ -10,10 +10,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import wraps
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psutil
-import torch
 from aiohttp import web
 from server import PromptServer
 
@@ -87,7 +86,7 @@ class Store(Generic[T]):
 
 
 BANKS: Store[IdentityBank] = Store(_MEMORY // 4)
-PANELS: Store[torch.Tensor] = Store(_MEMORY // 16)
+PANELS: Store[Any] = Store(_MEMORY // 16)
 """Panels as latents by what shaped them, and as pictures by latent and VAE."""
 
 

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..comic.cast import Role
 from ..comic.storyboard import Panel
 from ..consistency.bank import IdentityBank
+from ..consistency.subject import WordsRow
 from ..training.settings import Options
 from ..training.tlora_kind import Kind
 
@@ -61,6 +62,8 @@ class EncodedStoryboard:
 
     `positive[i]` belongs to `panels[i]`, and `parts[i]` to the parts of its picture; `negative` is shared by all,
     `negative_text` is what it says. `subject` are the words that stand for the character, if it has no `cast`.
+    `speakers[i]` are the words that draw those who speak in `panels[i]`, by their names in small letters, where they
+    may be anywhere in its picture.
     """
 
     panels: tuple[Panel, ...]
@@ -70,6 +73,7 @@ class EncodedStoryboard:
     subject: str = ""
     cast: tuple[Character, ...] = ()
     parts: tuple[tuple[Conditioning, ...], ...] = ()
+    speakers: tuple[Mapping[str, WordsRow], ...] = ()
 
     def of(self, character: Character) -> "EncodedStoryboard":
         """The story as it is told of one character of the cast: only its own [id] lines are identity images."""

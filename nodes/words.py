@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..consistency.subject import Words
+from ..consistency.subject import Words, WordsRow
 from .sockets import Conditioning
 
 WORDS = "storybooth_words"
@@ -21,18 +21,27 @@ _ARTICLES = ("a ", "an ", "the ")
 
 def with_words(conditioning: Conditioning, clip: Any, prompt: str, subject: str) -> Conditioning:
     """`conditioning` of `prompt`, knowing where its subject's words are; as it is where there is no subject."""
-    wanted = _tokens(clip, _bare(subject))
-    if not wanted:
+    if not _tokens(clip, _bare(subject)):
         return conditioning
-    length, prompt_tokens = conditioning[0][0].shape[1], _tokens(clip, prompt)
-    found = [
-        place
-        for start in range(len(prompt_tokens) - len(wanted) + 1)
-        if all(_same(prompt_tokens[start + i][1], token) for i, (_, token) in enumerate(wanted))
-        for place, _ in prompt_tokens[start : start + len(wanted)]
-    ]
-    words: Words = ((length, tuple(sorted({place for place in found if place < length}))),)
+    words: Words = (row_of_words(conditioning, clip, prompt, subject),)
     return [[states, {**more, WORDS: words}] for states, more in conditioning]
+
+
+def row_of_words(conditioning: Conditioning, clip: Any, prompt: str, words: str) -> WordsRow:
+    """Where these `words`, but for an article, are in `conditioning` of `prompt`."""
+    wanted, prompt_tokens = _tokens(clip, _bare(words)), _tokens(clip, prompt)
+    length = conditioning[0][0].shape[1]
+    found = (
+        []
+        if not wanted
+        else [
+            place
+            for start in range(len(prompt_tokens) - len(wanted) + 1)
+            if all(_same(prompt_tokens[start + i][1], token) for i, (_, token) in enumerate(wanted))
+            for place, _ in prompt_tokens[start : start + len(wanted)]
+        ]
+    )
+    return length, tuple(sorted({place for place in found if place < length}))
 
 
 def require_fitting_embeddings(source: str, clip: Any, tokens: Mapping[str, Sequence[Sequence[Any]]]) -> None:

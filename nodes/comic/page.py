@@ -11,6 +11,7 @@ from ...comic.bound import letter_pages, place_pages
 from ...comic.layout import PageLayout
 from ...comic.page import CAPTION_PLACES, check_lettering, place_page
 from ...comic.sheet import Sheet
+from ...comic.speakers import Seen, read_places
 from ...comic.speech import Speech
 from ...pixels import to_pil, to_tensor
 from ..canvas import found_by, until_cancelled
@@ -103,6 +104,15 @@ class ComicPage(io.ComfyNode):
                     tooltip="From Page Layout, as many pages as the story needs. Wire it into Story Panel Sampler too, "
                     "so that panels have the shape of their places and nothing of them is cut off.",
                 ),
+                io.String.Input(
+                    "places",
+                    display_name="places",
+                    optional=True,
+                    force_input=True,
+                    lazy=True,
+                    tooltip="From Story Panel Sampler: bubbles then point to where their speakers are in the picture. "
+                    "Without it a speaker whose line does not say where is taken to be in the middle.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -128,7 +138,7 @@ class ComicPage(io.ComfyNode):
             sampler = source_of(cls.hidden, "images", SAMPLER) or {}
             size = widgets_of(sampler, ("width", "height")) if "layout" not in sampler else None
             panel = (size["width"], size["height"]) if size else None
-            for values in _calls(inputs):
+            for values in _calls({name: values for name, values in inputs.items() if name != "places"}):
                 check_lettering(
                     _captions(values["storyboard"]),
                     speeches=_speeches(values["storyboard"]),
@@ -136,12 +146,13 @@ class ComicPage(io.ComfyNode):
                     panel=panel,
                 )
         else:
-            values = single_values(inputs)
+            values = single_values({name: values for name, values in inputs.items() if name != "places"})
             captions = _captions(values["storyboard"])
             check_lettering(captions, columns=1, gutter=0, **_lettering(values))
             speeches = _speeches(values["storyboard"])
             letter_pages(captions, values["layout"], speeches=speeches, **_lettering(values))
-        return ["images"] if all(image is None for image in images) else []
+        wanted = {"images": images, **{name: inputs[name] for name in ("places",) if name in inputs}}
+        return [name for name, values in wanted.items() if all(value is None for value in values)]
 
     @classmethod
     def execute(cls, images: Sequence[torch.Tensor], **inputs: Sequence[Any]) -> io.NodeOutput:
@@ -153,7 +164,9 @@ class ComicPage(io.ComfyNode):
         panels = [to_pil(image[..., :3]) for batch in images for image in until_cancelled(batch)]
         captions = _captions(values["storyboard"])
         speeches = _speeches(values["storyboard"])
-        sheets = place_pages(panels, captions, values["layout"], speeches=speeches, **_lettering(values))
+        sheets = place_pages(
+            panels, captions, values["layout"], speeches=speeches, seen=_seen(values), **_lettering(values)
+        )
         pages = [to_tensor(sheet.picture)[None] for sheet in until_cancelled(sheets)]
         return io.NodeOutput(in_batches(pages), [tuple(sheets)])
 
@@ -181,6 +194,7 @@ def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) ->
         [to_pil(image[..., :3]) for image in until_cancelled(images)],
         _captions(storyboard),
         speeches=_speeches(storyboard),
+        seen=_seen({"storyboard": storyboard, **values}),
         **_lettering(values, "columns", "gutter"),
     )
 
@@ -213,6 +227,14 @@ def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
 def _captions(storyboard: EncodedStoryboard) -> list[str]:
     require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
     return [storyboard.panels[index].caption for index in storyboard.shown]
+
+
+def _seen(values: Mapping[str, Any]) -> list[Seen]:
+    """Where speakers were seen in each panel; nothing where `places` is not wired in."""
+    if (text := values.get("places")) is None:
+        return []
+    require_kind("places", text, str, "Story Panel Sampler")
+    return read_places(text, len(values["storyboard"].shown))
 
 
 def _speeches(storyboard: EncodedStoryboard) -> list[tuple[Speech, ...]]:

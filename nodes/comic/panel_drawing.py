@@ -1,7 +1,7 @@
 """Panels, each drawn once: what was drawn in this server before from the same inputs is taken from the cache."""
 
-from collections.abc import Container, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import latent_preview
@@ -10,6 +10,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy.utils import ProgressBar
 
+from ...comic.speakers import Seen
+from ...consistency.subject import WordsRow
 from ...fingerprint import fingerprint
 from ..cache import PANELS
 from ..cache_keys import conditioning_key
@@ -17,6 +19,7 @@ from ..canvas import until_cancelled
 from ..sampling import Callback, as_batch, can_be_batch, empty_latent, noise_for, sample
 from ..sockets import Conditioning
 from ..weights import weights_of
+from .seeing import Found, Seeing, looked_at, rows_of
 from .ways import Way
 
 ROW_BY_ROW = frozenset({
@@ -44,7 +47,7 @@ class Line:
     """What one panel is drawn from, in one `way`. With `latent` (1, 4, h, w) it is drawn already.
 
     `positives` are the prompt of its picture and those of its parts. `size` is its (width, height) in pixels, where it
-    has another than the settings say.
+    has another than the settings say. `speakers` are the words that draw those who speak in it, by their names.
     """
 
     positives: tuple[Conditioning, ...]
@@ -52,12 +55,30 @@ class Line:
     way: Way
     latent: torch.Tensor | None = None
     size: tuple[int, int] | None = None
+    speakers: Mapping[str, WordsRow] = field(default_factory=dict)
 
     def joins(self, other: "Line") -> bool:
         """Whether both can be drawn in one batch, each as it would be alone."""
         return (self.seed, self.way.key, self.size) == (other.seed, other.way.key, other.size) and all(
             can_be_batch(list(pair)) for pair in zip(self.positives, other.positives, strict=True)
         )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The latent (1, 4, h, w) of a panel, and where in it those are who were looked for."""
+
+    latent: torch.Tensor
+    found: Found = field(default_factory=dict)
+
+    def knows(self, line: Line) -> bool:
+        """Whether all who speak in the line were looked for."""
+        return self.found.keys() >= set(line.speakers.values())
+
+    def seen(self, line: Line) -> Seen:
+        """The boxes of those who speak in the line, by their names."""
+        boxes = {name: self.found.get(row) for name, row in line.speakers.items()}
+        return {name: box for name, box in boxes.items() if box is not None}
 
 
 class PanelSampling:
@@ -80,47 +101,56 @@ class PanelSampling:
         self._at_once = at_once if settings.sampler_name in ROW_BY_ROW else 1
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self._shared = conditioning_key(negative)
+        self._seeing = Seeing()
 
-    def latents(self, lines: Sequence[Line]) -> Iterator[torch.Tensor]:
-        """The latent (1, 4, h, w) of every line, in order.
+    def panels(self, lines: Sequence[Line]) -> Iterator[Drawn]:
+        """The panel of every line, in order.
 
         A line that has to be drawn takes those behind it along that can share its batch; these wait for their turn.
+        One is drawn again, the same, where somebody speaks who was not looked for.
         """
         keys = [self._key(line) for line in lines]
-        drawn: dict[Hashable, torch.Tensor] = {}
+        drawn: dict[Hashable, Drawn] = {}
         for place, (key, line) in enumerate(zip(keys, lines, strict=True)):
-            latent = line.latent
-            if latent is None:
-                latent = drawn[key] if key in drawn else PANELS.get(key)
-            if latent is None:
+            if line.latent is not None:
+                yield Drawn(line.latent)
+                continue
+            if not self._is_there(key, line, drawn):
                 batch = self._batch(keys[place:], lines[place:], drawn)
                 drawn |= dict(zip(batch, self._draw(list(batch.values()), place), strict=True))
                 for other in batch:
-                    PANELS.put(other, drawn[other], drawn[other].nbytes)
-                latent = drawn[key]
-            yield latent
+                    PANELS.put(other, drawn[other], drawn[other].latent.nbytes)
+            yield drawn[key] if key in drawn else PANELS.get(key)
+
+    def _is_there(self, key: Hashable, line: Line, drawn: Mapping[Hashable, Drawn]) -> bool:
+        panel = drawn[key] if key in drawn else PANELS.get(key)
+        return panel is not None and panel.knows(line)
 
     def _batch(
-        self, keys: Sequence[Hashable], lines: Sequence[Line], drawn: Container[Hashable]
+        self, keys: Sequence[Hashable], lines: Sequence[Line], drawn: Mapping[Hashable, Drawn]
     ) -> dict[Hashable, Line]:
         """The first of these lines, and those of the others that are to be drawn with it, by their keys."""
         batch = {keys[0]: lines[0]}
         for key, line in zip(keys[1:], lines[1:], strict=True):
             if len(batch) == self._at_once:
                 break
-            if line.latent is None and key not in drawn and lines[0].joins(line) and PANELS.get(key) is None:
+            if line.latent is None and lines[0].joins(line) and not self._is_there(key, line, drawn):
                 batch[key] = line
         return batch
 
-    def _draw(self, lines: Sequence[Line], place: int) -> list[torch.Tensor]:
-        """Latents (1, 4, h, w) of lines that share a batch, the first of which is the panel at `place`."""
+    def _draw(self, lines: Sequence[Line], place: int) -> list[Drawn]:
+        """Lines that share a batch, the first of which is the panel at `place`."""
         first, settings = lines[0], self._settings_of(lines[0])
         noise = noise_for(empty_latent(settings.width, settings.height), first.seed)
         positives = first.positives
         if len(lines) > 1:
             positives = [as_batch(list(prompts)) for prompts in zip(*(line.positives for line in lines), strict=True)]
+        model, wanted = first.way.model, [rows_of(line.positives, list(line.speakers.values())) for line in lines]
+        if any(wanted):
+            model = self._seeing.look(first.way.key, model, wanted, *noise.shape[-2:])
+            positives = [looked_at(positives[0])]
         latents = sample(
-            first.way.model,
+            model,
             *first.way.conditionings(positives, self._negative),
             noise.repeat(len(lines), 1, 1, 1),
             first.seed,
@@ -130,7 +160,10 @@ class PanelSampling:
             settings.scheduler,
             self._callback(place * settings.steps, len(lines)),
         )
-        return [latent.clone() for latent in latents.split(1)]
+        return [
+            Drawn(latent.clone(), self._seeing.found(row) if any(wanted) else {})
+            for row, latent in enumerate(latents.split(1))
+        ]
 
     def _key(self, line: Line) -> Hashable:
         prompts = tuple(map(conditioning_key, line.positives))

@@ -8,6 +8,7 @@ from comfy.sd import VAE
 from comfy_api.latest import io
 
 from ...comic.layout import PageLayout
+from ...comic.speakers import written_places
 from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
 from ..canvas import SHOWN_WHEN_CACHED, found_by
@@ -118,6 +119,12 @@ class PanelSampler(io.ComfyNode):
                     is_output_list=True,
                     tooltip="The panels before the VAE, for another VAE or a second sampler.",
                 ),
+                io.String.Output(
+                    "places",
+                    display_name="places",
+                    tooltip="Where those are who speak, seen while the panels were drawn: for Comic Page, whose "
+                    "bubbles then point to them.",
+                ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             **SHOWN_WHEN_CACHED,
@@ -195,20 +202,23 @@ class PanelSampler(io.ComfyNode):
                 ways.of(panel),
                 held.get(index),
                 sizes.get(index),
+                storyboard.speakers[index] if storyboard.speakers else {},
             )
             for index, panel in zip(shown, panels, strict=True)
         ]
-        latents, images = [], []
+        latents, images, places = [], [], []
         with RESIDENTS.story(is_dynamic(model)):
-            for panel, line, latent in zip(panels, lines, sampling.latents(lines), strict=True):
-                image = decoding.image(latent)
-                latents.append(latent)
+            for panel, line, drawn in zip(panels, lines, sampling.panels(lines), strict=True):
+                image = decoding.image(drawn.latent)
+                latents.append(drawn.latent)
                 images.append(image)
+                places.append(drawn.seen(line))
                 # The identity images of a bank share one batch, whose noise no seed of a line gives.
                 strip.show(panel, image, line.seed if line.latent is None else panel.seed)
                 progress.update_absolute(len(images) * steps)
         ui = {"storybooth_panels": strip.panels}
-        return io.NodeOutput(in_batches(images), [{"samples": samples} for samples in in_batches(latents)], ui=ui)
+        latents = [{"samples": samples} for samples in in_batches(latents)]
+        return io.NodeOutput(in_batches(images), latents, written_places(places), ui=ui)
 
 
 def _require_widgets(

@@ -9,15 +9,17 @@ from comfy.sdxl_clip import SDXLClipModel
 from comfy_api.latest import io
 
 from ...comic.cast import Role
+from ...comic.speech import SOUND
 from ...comic.stories import NUPJUKI
 from ...comic.storyboard import Panel, parse
 from ...comic.styles import NEGATIVE, STYLES
+from ...consistency.subject import WordsRow
 from ...texts import check_text
 from ..canvas import found_by
 from ..checks import require_cast, require_kind
 from ..graph import chain_of
 from ..sockets import CastSocket, Character, Conditioning, EncodedStoryboard, StoryboardSocket
-from ..words import require_fitting_embeddings, with_words
+from ..words import require_fitting_embeddings, row_of_words, with_words
 
 
 class Storyboard(io.ComfyNode):
@@ -113,7 +115,8 @@ class Storyboard(io.ComfyNode):
         encoded = _encode(clip, negative, "negative")
         positive = tuple(reading.of(panel.prompt, panel, () if panel.parts else panel.characters) for panel in panels)
         parts = tuple(tuple(reading.of(part.prompt, panel, (part.name,)) for part in panel.parts) for panel in panels)
-        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded, negative, subject, cast, parts))
+        speakers = tuple(map(reading.speakers, panels))
+        return io.NodeOutput(EncodedStoryboard(panels, positive, encoded, negative, subject, cast, parts, speakers))
 
 
 class _Reading:
@@ -135,6 +138,29 @@ class _Reading:
         if (prompt, subject) not in self._knowing:  # equal prompts stay one conditioning: panels of it share a batch
             self._knowing[prompt, subject] = with_words(self._encoded[prompt], self._clip, prompt, subject)
         return self._knowing[prompt, subject]
+
+    def speakers(self, panel: Panel) -> dict[str, WordsRow]:
+        """What draws those who speak in a panel whose line does not say where they are, by their names.
+
+        That is a cast's subject, or the name, where the prompt has it; one whose name it has not is the character.
+        """
+        rows: dict[str, WordsRow] = {}
+        unnamed = []
+        subjects = {name.casefold(): subject for name, subject in self._subjects.items()}
+        for speech in panel.speech:
+            if speech.manner == SOUND or speech.side == "off" or speech.is_placed or panel.parts:
+                continue
+            name = speech.speaker.casefold()
+            rows[name] = self._row(panel, subjects.get(name, speech.speaker))
+            if not rows[name][1]:
+                unnamed.append(name)
+        shown = self._subject if not self._subjects else "".join(map(self._subjects.get, panel.characters[:1]))
+        if len(set(unnamed)) == 1:
+            rows[unnamed[0]] = self._row(panel, shown)
+        return {name: row for name, row in rows.items() if row[1]}
+
+    def _row(self, panel: Panel, words: str) -> WordsRow:
+        return row_of_words(self._encoded[panel.prompt], self._clip, panel.prompt, words)
 
 
 def _without_brought(panels: tuple[Panel, ...], cast: tuple[Character, ...]) -> tuple[Panel, ...]:

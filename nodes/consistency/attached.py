@@ -41,7 +41,8 @@ class Attached:
     """A phase where ComfyUI calls it: from the patch of self-attention, from wrappers by their kind, from a callback.
 
     A `hooked` phase is not told when a model leaves its device; where its prompts have a part of the picture, `part` is
-    the size of that in latents of a size. Outside sampling runs, and in those that leave banks alone, nothing is
+    the size of that in latents of a size. It is shown the cross-attention of
+    prompts that carry words `beside` them. Outside sampling runs, and in those that leave banks alone, nothing is
     changed.
     """
 
@@ -52,6 +53,7 @@ class Attached:
         told: Told,
         hooked: bool = False,
         part: Callable[[Size], Size] = lambda size: size,
+        beside: str = WORDS,
     ) -> None:
         self.shaped_by = ShapedBy(phase.shaped_by)
         self._phase = phase
@@ -59,6 +61,7 @@ class Attached:
         self._told = told
         self._hooked = hooked
         self._part = part
+        self._beside = beside
         self._sampling = False
         self._prompts: dict[Any, int] = {}
         self._words: dict[Any, Words] = {}
@@ -179,7 +182,7 @@ class Attached:
         self, hidden_states: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Let the phase see the cross-attention that comes next, of conditional prompts whose subject is known."""
-        if not self._sampling:
+        if not self._sampling or SHARED not in options:
             return hidden_states, context, value
         options[SHARED].cross_attention_comes()
         chunks = list(zip(options["cond_or_uncond"], options["uuids"], strict=True))
@@ -200,7 +203,7 @@ class Attached:
         """Tell the phase of the subject's words in a run's prompts."""
         prompts = self._prompts
         entries = [entry for entries in conds.values() for entry in entries if prompts[entry["uuid"]] == COND]
-        self._words = {entry["uuid"]: entry[WORDS] for entry in entries if entry.get(WORDS)}
+        self._words = {entry["uuid"]: entry[self._beside] for entry in entries if entry.get(self._beside)}
         words = words_of_run(entries)
         self._phase.introduce(words)
         if self._told and words is None:

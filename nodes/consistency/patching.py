@@ -14,17 +14,21 @@ from comfy.patcher_extension import CallbacksMP
 
 from ...consistency.phase import Phase
 from ..cache_keys import BYPASS
+from ..words import WORDS
 from .attached import Attached, Check, Size, Told
 
 KEY = "storybooth"
 
 
-def with_phase(model: ModelPatcher, phase: Phase, check: Check = None, told: Told = None) -> ModelPatcher:
+def with_phase(
+    model: ModelPatcher, phase: Phase, check: Check = None, told: Told = None, beside: str = WORDS
+) -> ModelPatcher:
     """A clone of `model` whose sampling runs write or read a bank, beside those that it reads already.
 
     `check(model)` is called when sampling begins, `told(why)` where the phase looks for the subject and cannot see it.
+    The words that it looks for are those that prompts carry under the key `beside`.
     """
-    attached = Attached(phase, check, told)
+    attached = Attached(phase, check, told, beside=beside)
     patched = model.clone()
     patched.set_model_attn1_patch(attached.attend)
     if phase.watches:

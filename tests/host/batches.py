@@ -39,7 +39,7 @@ def draw(
     drawing = PanelSampling(model, scene.negative, settings, progress, at_once)
     try:
         with torch.inference_mode():
-            return list(drawing.latents(lines)), runs
+            return [panel.latent for panel in drawing.panels(lines)], runs
     finally:
         panel_drawing.sample = sampled
 

@@ -90,7 +90,7 @@ class Story:
         sampling = PanelSampling(self.model, board.negative, settings, progress or ProgressBar(1), at_once)
         lines = [Line(board.prompts(row), SEED, ways.of(board.panels[row])) for row in rows]
         with torch.inference_mode():
-            return list(sampling.latents(lines))
+            return [panel.latent for panel in sampling.panels(lines)]
 
     def sample(self, model, positive, negative):
         with torch.inference_mode():
