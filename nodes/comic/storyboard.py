@@ -134,7 +134,7 @@ class _Reading:
         """The conditioning of a prompt of `panel` that shows these of the cast."""
         if prompt not in self._encoded:
             self._encoded[prompt] = _encode(self._clip, prompt, f"script, line {panel.line}")
-        subject = self._subject if not self._subjects else "".join(map(self._subjects.get, characters[:1]))
+        subject = self._subject_of(characters)
         if (prompt, subject) not in self._knowing:  # equal prompts stay one conditioning: panels of it share a batch
             self._knowing[prompt, subject] = with_words(self._encoded[prompt], self._clip, prompt, subject)
         return self._knowing[prompt, subject]
@@ -142,22 +142,24 @@ class _Reading:
     def speakers(self, panel: Panel) -> dict[str, WordsRow]:
         """What draws those who speak in a panel whose line does not say where they are, by their names.
 
-        That is a cast's subject, or the name, where the prompt has it; one whose name it has not is the character.
+        That is a cast's subject, or the name, where the prompt has it; who goes by a word of the panel's character, or
+        is the only one whose name the prompt has not, is the character.
         """
-        rows: dict[str, WordsRow] = {}
-        unnamed = []
+        if panel.parts:
+            return {}
         subjects = {name.casefold(): subject for name, subject in self._subjects.items()}
-        for speech in panel.speech:
-            if speech.manner == SOUND or speech.side == "off" or speech.is_placed or panel.parts:
-                continue
-            name = speech.speaker.casefold()
-            rows[name] = self._row(panel, subjects.get(name, speech.speaker))
-            if not rows[name][1]:
-                unnamed.append(name)
-        shown = self._subject if not self._subjects else "".join(map(self._subjects.get, panel.characters[:1]))
-        if len(set(unnamed)) == 1:
-            rows[unnamed[0]] = self._row(panel, shown)
+        shown = self._row(panel, self._subject_of(panel.characters))
+        there = [speech for speech in panel.speech if speech.manner != SOUND and speech.side != "off"]
+        names = {speech.speaker.casefold(): speech.speaker for speech in there if not speech.is_placed}
+        rows = {name: self._row(panel, subjects.get(name, speaker)) for name, speaker in names.items()}
+        unnamed = [name for name, (_, places) in rows.items() if not places]
+        for name, (_, places) in rows.items():
+            if unnamed == [name] or (places and {*places} <= {*shown[1]}):
+                rows[name] = shown
         return {name: row for name, row in rows.items() if row[1]}
+
+    def _subject_of(self, characters: tuple[str, ...]) -> str:
+        return self._subject if not self._subjects else "".join(map(self._subjects.get, characters[:1]))
 
     def _row(self, panel: Panel, words: str) -> WordsRow:
         return row_of_words(self._encoded[panel.prompt], self._clip, panel.prompt, words)
