@@ -26,7 +26,7 @@ from . import WorkshopError
 from .client import Client
 from .painter import DONE, FAILED, GONE, LOST, REFUSED, Job, Loan, Made, Painter
 from .pieces import SAVED, Pieces, Whole, cut, saved_anew, training
-from .results import Results
+from .results import DrawnPanel, Results
 from .stories import Refused, Story
 
 _LOOK_AGAIN = 5
@@ -71,7 +71,7 @@ class _Work:
     story: Story
     open: bool = False
     pieces: Pieces | None = None
-    panels: dict[int, bytes] = field(default_factory=dict)
+    panels: dict[int, DrawnPanel] = field(default_factory=dict)
     todo: list[int] = field(default_factory=list)
     bank: str = ""
     refusal: str = ""
@@ -221,7 +221,11 @@ class Fleet:
             self._say(f"{work.story.name}: drawn by one server, as {why}")
             return
         kept = self._results.panels(work.story)
-        work.panels = {place: picture for place, picture in kept.items() if place in work.pieces.panels}
+        work.panels = {
+            place: panel
+            for place, panel in kept.items()
+            if place in work.pieces.panels and (panel.places or not work.pieces.tells)
+        }
         work.todo = [place for place in work.pieces.panels if place not in work.panels]
 
     def _begin(self, server: _Server, task: _Task) -> None:
@@ -246,11 +250,13 @@ class Fleet:
             if task.bank and task.bank not in server.holds and not self._setting.shared_models:
                 giver = next(other for other in self._servers if task.bank in other.holds)
                 loans.append(Loan("identity_banks", task.bank, giver=giver.actor))
-            job = Job(piece.with_bank(task.bank).graph, SAVED, pictures, tuple(loans))
+            graph = piece.with_bank(task.bank).graph
+            job = Job(graph, SAVED, pictures, tuple(loans), tells=work.pieces.tells)
         elif task.kind == "page":
             folder = work.pieces.folder
-            pictures = {(folder, f"{place:05}.png"): picture for place, picture in work.panels.items()}
-            job = Job(work.pieces.page.graph, work.pieces.saver, pictures)
+            pictures = {(folder, f"{place:05}.png"): panel.picture for place, panel in work.panels.items()}
+            graph = work.pieces.page_with({place: panel.places for place, panel in work.panels.items()})
+            job = Job(graph, work.pieces.saver, pictures)
         else:
             job = Job(story.graph, story.saver, pictures, tuple(loans))
         server.task, server.started = task, time.monotonic()
@@ -310,8 +316,8 @@ class Fleet:
             if task.bank:
                 work.bank = task.bank  # should the one who wrote it be lost: here it is
                 server.holds.add(task.bank)
-            work.panels[task.place] = made.files[0]
-            self._results.keep_panel(story, task.place, made.files[0])
+            panel = work.panels[task.place] = DrawnPanel(made.files[0], made.told)
+            self._results.keep_panel(story, task.place, panel)
             self._count(0, 1)
         else:
             seconds = time.monotonic() - work.begun

@@ -69,14 +69,18 @@ class Job:
     wants_lora: bool = False
     """The LoRA whose name the node shows as text is wanted as well."""
 
+    tells: str = ""
+    """A node whose text is wanted as well."""
+
 
 @dataclass(frozen=True)
 class Made:
-    """What came of a job: the node's outputs, its files, and the LoRA with its name."""
+    """What came of a job: the node's outputs, its files, the LoRA with its name, and what another node told."""
 
     outputs: dict[str, Any]
     files: tuple[bytes, ...]
     lora: tuple[str, bytes] | None = None
+    told: str = ""
 
 
 class Painter:
@@ -161,7 +165,8 @@ class Painter:
             run.wait()
             outputs = run.outputs[job.node]
             files = [file for file in outputs.get("images", ()) if file["type"] == "output"]
-            made = Made(outputs, tuple(self._comfy.download(file) for file in files), self._lora(job, outputs))
+            told = "".join(run.outputs[job.tells]["text"]) if job.tells else ""
+            made = Made(outputs, tuple(self._comfy.download(file) for file in files), self._lora(job, outputs), told)
             self._prompt = ""
         except NodeError as error:
             self._prompt = ""

@@ -12,8 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 from ..comic.layout import lay_out
+from ..comic.speakers import read_places, written_places
 from ..comic.storyboard import Panel, parse
 from .client import Graph
+
+PLACES = 2
+"""The output of Story Panel Sampler that tells where speakers are."""
 
 LOANS = "storybooth_loans"
 """As nodes/exchange.py, which removes these folders, calls them."""
@@ -21,6 +25,10 @@ LOANS = "storybooth_loans"
 SAVED = "storybooth saves"
 """The node of a prompt that tells what came out."""
 
+SEEN = "storybooth sees"
+"""The node of a panel's prompt that tells where its speakers are, where the page wants to know."""
+
+_TO_COME = "storybooth places"
 _LOADED = "storybooth loads"
 _BATCH = "storybooth batch"
 
@@ -53,6 +61,27 @@ class Pieces:
     page: Piece
     saver: str
     folder: str
+
+    def page_with(self, places: Mapping[int, str]) -> Graph:
+        """The page's graph, told what the panels' prompts have told of where speakers are, by their place.
+
+        ValueError where that is something else.
+        """
+        told = [seen for place in sorted(self.panels) for seen in read_places(places.get(place) or "[{}]", 1)]
+        text = written_places(told)
+        return {
+            key: {**node, "inputs": {**node["inputs"], "places": text}} if self._is_told(node) else node
+            for key, node in self.page.graph.items()
+        }
+
+    @property
+    def tells(self) -> str:
+        """The node of panels' prompts that shows where speakers are, as text; "" where the page is not told."""
+        return SEEN if any(map(self._is_told, self.page.graph.values())) else ""
+
+    @staticmethod
+    def _is_told(node: Mapping[str, Any]) -> bool:
+        return node["class_type"] == "StoryBoothComicPage" and node["inputs"].get("places") == _TO_COME
 
 
 def training(graph: Graph) -> Piece:
@@ -90,7 +119,8 @@ def cut(graph: Graph, story: str) -> Pieces:
             raise Whole(f"{name} comes from another node, or is missing")
     for user, inputs in ((key, node["inputs"]) for key, node in graph.items()):
         for name, link in inputs.items():
-            if _is_link(link, sampler) and (link[1] != 0 or graph[user]["class_type"] != "StoryBoothComicPage"):
+            taken = {"images": 0, "places": PLACES}.get(name)
+            if _is_link(link, sampler) and (link[1] != taken or graph[user]["class_type"] != "StoryBoothComicPage"):
                 raise Whole(f"{graph[user]['class_type']}.{name} takes what Story Panel Sampler draws")
     try:
         panels = parse(told["script"], told["subject"], told.get("style", "none"))
@@ -109,8 +139,10 @@ def cut(graph: Graph, story: str) -> Pieces:
         raise Whole("no line of its script is shown on the page")
     sizes = _sizes(graph, drawn, len(shown))
     nodes = storyboard, writer, sampler
+    told_of = any(_is_link(link, sampler) and link[1] == PLACES for link in _links(graph))
     pieces = {
-        place: _panel(graph, nodes, panels, index, sizes[place - 1]) for place, index in enumerate(shown, start=1)
+        place: _panel(graph, nodes, panels, index, sizes[place - 1], told_of)
+        for place, index in enumerate(shown, start=1)
     }
     if any(writer in piece.graph for piece in pieces.values()):
         raise Whole("a panel takes more of Identity Bank Writer than its bank")
@@ -120,7 +152,8 @@ def cut(graph: Graph, story: str) -> Pieces:
     page[_LOADED] = _node("StoryBoothSubjectImages", folder=folder, default_caption="a panel")
     page[_BATCH] = _node("RebatchImages", images=[_LOADED, 0], batch_size=4096)
     # In a grid a list would be a page for each of its batches; on a layout panels have sizes that no batch can hold.
-    _relink(page, sampler, [_BATCH if drawn.get("layout") is None else _LOADED, 0])
+    _relink(page, sampler, [_BATCH if drawn.get("layout") is None else _LOADED, 0], output=0)
+    _relink(page, sampler, _TO_COME, output=PLACES)
     comics = [key for key, node in graph.items() if node["class_type"] == "StoryBoothSaveComic"]
     page = _closure(page, [saver, *comics])
     if {trainer, writer, sampler} & page.keys() or _LOADED not in page:
@@ -171,8 +204,9 @@ def _panel(
     panels: tuple[Panel, ...],
     index: int,
     size: tuple[int, int],
+    told_of: bool,
 ) -> Piece:
-    """The prompt that draws one line of the script; `SAVED` tells its picture."""
+    """The prompt that draws a line of the script; `SAVED` tells its picture, and `SEEN`, if `told_of`, who is where."""
     storyboard, writer, sampler = nodes
     graph, panel = copy.deepcopy(graph), panels[index]
     told, drawn = graph[storyboard]["inputs"], graph[sampler]["inputs"]
@@ -201,7 +235,8 @@ def _panel(
     graph = _closure(graph, [sampler])
     reads = _LOADED in graph
     saved = {"page": [sampler, 0], "format": "png", "filename_prefix": ""}
-    return Piece(_with(graph, SAVED, "StoryBoothSaveComic", **saved), reads)
+    graph = _with(graph, SAVED, "StoryBoothSaveComic", **saved)
+    return Piece(_with(graph, SEEN, "PreviewAny", source=[sampler, PLACES]) if told_of else graph, reads)
 
 
 def _closure(graph: Graph, roots: Iterable[str]) -> Graph:
@@ -216,7 +251,11 @@ def _closure(graph: Graph, roots: Iterable[str]) -> Graph:
     return {key: node for key, node in graph.items() if key in found}
 
 
-def _relink(graph: Graph, source: str, target: list, output: int | None = None) -> None:
+def _links(graph: Graph) -> list[Any]:
+    return [link for node in graph.values() for link in node["inputs"].values()]
+
+
+def _relink(graph: Graph, source: str, target: list | str, output: int | None = None) -> None:
     """Let everything that takes `output` of a node (None: any) take `target`."""
     for node in graph.values():
         for name, link in node["inputs"].items():

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def drawn_by_us_alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@dataclass(frozen=True)
+class DrawnPanel:
+    """A panel's PNG file, and what its server told of where speakers are: "" for nothing."""
+
+    picture: bytes
+    places: str = ""
 
 
 class Results:
@@ -118,16 +127,17 @@ class Results:
         """Note a story that cannot be drawn. Raises OSError."""
         self._note(line=line, name=name, error=reason)
 
-    def panels(self, story: Story) -> dict[int, bytes]:
+    def panels(self, story: Story) -> dict[int, DrawnPanel]:
         """Panels that were drawn already, by their place, from an earlier call that was stopped."""
-        files = (self._folder / _PARTS / story.digest).glob("*.png")
-        return {int(file.stem): file.read_bytes() for file in files if file.stem.isdigit()}
+        files = [file for file in (self._folder / _PARTS / story.digest).glob("*.png") if file.stem.isdigit()]
+        return {int(file.stem): DrawnPanel(file.read_bytes(), _text_of(file.with_suffix(".json"))) for file in files}
 
-    def keep_panel(self, story: Story, place: int, picture: bytes) -> None:
+    def keep_panel(self, story: Story, place: int, panel: DrawnPanel) -> None:
         """Keep a panel until its page is drawn. Raises OSError."""
         folder = self._folder / _PARTS / story.digest
         prepare_folder(folder)
-        write_whole(folder / f"{place:05}.png", lambda temporary: temporary.write_bytes(picture))
+        write_whole(folder / f"{place:05}.json", lambda temporary: temporary.write_text(panel.places, "utf-8"))
+        write_whole(folder / f"{place:05}.png", lambda temporary: temporary.write_bytes(panel.picture))
 
     def knows_lora(self, name: str) -> bool:
         """Whether the LoRA that stories call `name` lies here."""
@@ -161,6 +171,12 @@ class Results:
                 "this again: it goes on."
             ) from error
         self._broken = False
+
+
+def _text_of(file: Path) -> str:
+    with suppress(OSError, ValueError):
+        return file.read_text(encoding="utf-8")
+    return ""
 
 
 def _graph_of(path: Path) -> Graph | None:

@@ -116,7 +116,7 @@ def cast_story(
             "StoryBoothComicPage",
             (_COLUMNS[6], 0),
             (_WIDTHS[6], 240),
-            {"images": ["12", 0], "storyboard": ["9", 0]},
+            {"images": ["12", 0], "storyboard": ["9", 0], "places": ["12", 2]},
             via={"storyboard": ((_GAPS[3] - 8, _SKY[1]), (_GAPS[4] + 8, _SKY[1]), (_GAPS[5], _SKY[1]))},
         ),
         "14": Node(

@@ -132,7 +132,7 @@ def _story(
             "StoryBoothComicPage",
             (_COLUMNS[5], 0),
             (_WIDTHS[5], 240),
-            {"images": ["8", 0], "storyboard": ["5", 0], "layout": ["11", 0]},
+            {"images": ["8", 0], "storyboard": ["5", 0], "layout": ["11", 0], "places": ["8", 2]},
             via={
                 "storyboard": ((_GAPS[1], _SKY[0]), (_GAPS[3], _SKY[0]), (_GAPS[4], _SKY[0])),
                 "layout": ((_GAPS[2], _SKY[1]), (_GAPS[4], _SKY[1])),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from storybooth.workshop import ROOT, WorkshopError
-from storybooth.workshop.results import Results, drawn_by_us_alone
+from storybooth.workshop.results import DrawnPanel, Results, drawn_by_us_alone
 from storybooth.workshop.stories import read_stories
 
 
@@ -32,8 +32,8 @@ def test_a_page_is_drawn_once_as_long_as_it_is_whole(story, tmp_path):
     out = tmp_path / "out"
     results = Results(out)
     assert not results.has(story)
-    results.keep_panel(story, 3, b"three")
-    assert Results(out).panels(story) == {3: b"three"}
+    results.keep_panel(story, 3, DrawnPanel(b"three", '[{"bo": [0, 0, 0.5, 1]}]'))
+    assert Results(out).panels(story) == {3: DrawnPanel(b"three", '[{"bo": [0, 0, 0.5, 1]}]')}
     results.drawn(story, [page("red")], ["here"], 1.25)
     assert Results(out).has(story)
     assert Results(out).panels(story) == {}
