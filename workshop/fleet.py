@@ -22,6 +22,7 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ..comic.speakers import read_places
 from . import WorkshopError
 from .client import Client
 from .painter import DONE, FAILED, GONE, LOST, REFUSED, Job, Loan, Made, Painter
@@ -316,6 +317,11 @@ class Fleet:
             if task.bank:
                 work.bank = task.bank  # should the one who wrote it be lost: here it is
                 server.holds.add(task.bank)
+            try:
+                read_places(made.told or "[{}]", 1)
+            except ValueError as error:
+                self._fail(work, f"{server.name}: {error}")
+                return
             panel = work.panels[task.place] = DrawnPanel(made.files[0], made.told)
             self._results.keep_panel(story, task.place, panel)
             self._count(0, 1)

@@ -7,7 +7,7 @@ import pytest
 
 from storybooth.comic.storyboard import parse
 from storybooth.workshop import ROOT
-from storybooth.workshop.pieces import SAVED, Whole, cut, saved_anew, training
+from storybooth.workshop.pieces import PLACES, SAVED, SEEN, Whole, cut, saved_anew, training
 
 STORY = "0123456789abcdef" * 2
 
@@ -33,8 +33,8 @@ def test_each_piece_holds_what_it_needs_and_no_more(graph):
     assert types(training(graph)) == {"MiniCheckpoint", "SubjectImages", "LoraTrainer", "PreviewAny"}
     needed = {"MiniCheckpoint", "SubjectImages", "LoraTrainer", "Storyboard"}
     assert types(pieces.bank) == {*needed, "IdentityBankWriter", "SaveIdentityBank"}
-    assert types(pieces.panels[1]) == {*needed, "PanelSampler", "SaveComic"}  # it is [plain]
-    reads = {*needed, "PanelSampler", "SaveComic", "ConsistentAttention", "LoadIdentityBank"}
+    assert types(pieces.panels[1]) == {*needed, "PanelSampler", "SaveComic", "PreviewAny"}  # it is [plain]
+    reads = {*needed, "PanelSampler", "SaveComic", "PreviewAny", "ConsistentAttention", "LoadIdentityBank"}
     assert types(pieces.panels[3]) == reads
     assert [place for place, piece in pieces.panels.items() if not piece.reads_bank] == [1, 2, 9]
     assert types(pieces.page) == {
@@ -48,6 +48,27 @@ def test_each_piece_holds_what_it_needs_and_no_more(graph):
     named = pieces.panels[3].with_bank("x/y.safetensors").graph
     assert inputs(named, "StoryBoothLoadIdentityBank")["name"] == "x/y.safetensors"
     assert graph == before
+
+
+def test_where_speakers_are_comes_with_the_panels_and_goes_to_the_page(graph):
+    pieces = cut(graph, STORY)
+    assert pieces.tells == SEEN
+    told = pieces.panels[3].graph[SEEN]["inputs"]["source"]
+    assert (pieces.panels[3].graph[told[0]]["class_type"], told[1]) == ("StoryBoothPanelSampler", PLACES)
+    places = dict.fromkeys(pieces.panels, "[{}]") | {2: '[{"bo": [0.1, 0.2, 0.3, 0.4]}]'}
+    page = inputs(pieces.page_with(places), "StoryBoothComicPage")
+    assert json.loads(page["places"]) == [{}, {"bo": [0.1, 0.2, 0.3, 0.4]}, *[{}] * (len(places) - 2)]
+    with pytest.raises(ValueError, match="places: "):
+        pieces.page_with({1: "[{}, {}]"})
+
+    inputs(graph, "StoryBoothComicPage").pop("places")
+    pieces = cut(graph, STORY)
+    assert pieces.tells == ""
+    assert SEEN not in pieces.panels[3].graph
+    assert pieces.page_with({}) == pieces.page.graph
+    inputs(graph, "StoryBoothComicPage")["images"][1] = PLACES
+    with pytest.raises(Whole, match="takes what Story Panel Sampler draws"):
+        cut(graph, STORY)
 
 
 @pytest.mark.parametrize("mode", ["same", "increment"])
