@@ -72,7 +72,8 @@ try:
     from tqdm import tqdm
 
     from storybooth.workshop import DEV, WorkshopError, environment, host
-    from storybooth.workshop.fleet import Fleet, Servers
+    from storybooth.workshop.crew import Servers
+    from storybooth.workshop.fleet import Fleet
     from storybooth.workshop.ray_cluster import connect
     from storybooth.workshop.results import Results, drawn_by_us_alone
     from storybooth.workshop.stories import read_stories

@@ -5,7 +5,8 @@ ComfyUI imports nothing of it. What only development needs lies in `development/
 - `demo`: photos to page; `client`: ComfyUI's API from outside; `server`: a ComfyUI of our own, started by `launcher`.
 - `photos`: a user's photos on their way to ComfyUI; `own_folder`: folders that may be made anew, and no others.
 - `stories`: a file of stories; `pieces`: one cut into prompts; `fleet`: many of them over many servers, with Ray;
-  `painter`: one such server; `results`: the folder that is drawn into; `ray_cluster`: Ray, joined or started.
+  `crew`: these servers, `painter`: one of them; `results`: the folder that is drawn into; `ray_cluster`: Ray, joined or
+  started.
 - `environment`: `.dev/env` and what is installed there; `host`: releases of ComfyUI.
 - `load_pack`: this pack as `storybooth`, whatever its folder is called.
 """

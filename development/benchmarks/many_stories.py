@@ -33,7 +33,8 @@ from PIL import Image  # noqa: E402
 
 from storybooth.development.stand_ins import stand_ins  # noqa: E402
 from storybooth.workshop import host  # noqa: E402
-from storybooth.workshop.fleet import Fleet, Servers  # noqa: E402
+from storybooth.workshop.crew import Servers  # noqa: E402
+from storybooth.workshop.fleet import Fleet  # noqa: E402
 from storybooth.workshop.ray_cluster import connect  # noqa: E402
 from storybooth.workshop.results import Results  # noqa: E402
 from storybooth.workshop.server import Server, install_pack, serve  # noqa: E402
