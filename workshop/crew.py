@@ -44,7 +44,7 @@ class Servers:
 class Server:
     """A server. `task`: what it does, None while it is only looked at; `lost_since`: when it was seen to fail, or None.
 
-    `holds`: photos, LoRAs and banks that lie there, by name; `refuses`: stories that it cannot draw, and `loans`: those of
+    `holds`: photos, LoRAs and banks that lie there, by name; `refuses`: stories that it cannot draw, `loans`: those of
     which something may lie there, by digest.
     """
 

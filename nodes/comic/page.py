@@ -1,6 +1,6 @@
 """Panels and captions in, a comic page out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,18 +8,16 @@ from comfy_api.latest import io
 from comfy_execution.validation import validate_node_input
 
 from ...comic.bound import letter_pages, place_pages
-from ...comic.layout import PageLayout
 from ...comic.page import CAPTION_PLACES, check_lettering, place_page
 from ...comic.sheet import Sheet
-from ...comic.speakers import Seen, read_places
-from ...comic.speech import Speech
 from ...pixels import to_pil, to_tensor
 from ..canvas import found_by, until_cancelled
-from ..checks import require_kind, require_tensor_list, single_values
+from ..checks import require_tensor_list, single_values
 from ..graph import source_of, widgets_of
 from ..sockets import EncodedStoryboard, PageLayersSocket, PageLayoutSocket, StoryboardSocket
 from ..widgets import rare, zero_is
-from .fonts import BUILT_IN, font_path, font_state, fonts
+from .fonts import BUILT_IN, font_state, fonts
+from .page_inputs import calls_of, captions_of, layout_of, lettering_of, seen_of, speeches_of
 from .panel_drawing import in_batches
 
 SAMPLER = "StoryBoothPanelSampler"
@@ -134,38 +132,38 @@ class ComicPage(io.ComfyNode):
     @classmethod
     def check_lazy_status(cls, images: Sequence[torch.Tensor | None] = (None,), **inputs: Sequence[Any]) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
-        if _layout_of(inputs) is None:
+        if layout_of(inputs) is None:
             sampler = source_of(cls.hidden, "images", SAMPLER) or {}
             size = widgets_of(sampler, ("width", "height")) if "layout" not in sampler else None
             panel = (size["width"], size["height"]) if size else None
-            for values in _calls({name: values for name, values in inputs.items() if name != "places"}):
+            for values in calls_of({name: values for name, values in inputs.items() if name != "places"}):
                 check_lettering(
-                    _captions(values["storyboard"]),
-                    speeches=_speeches(values["storyboard"]),
-                    **_lettering(values, "columns", "gutter"),
+                    captions_of(values["storyboard"]),
+                    speeches=speeches_of(values["storyboard"]),
+                    **lettering_of(values, "columns", "gutter"),
                     panel=panel,
                 )
         else:
             values = single_values({name: values for name, values in inputs.items() if name != "places"})
-            captions = _captions(values["storyboard"])
-            check_lettering(captions, columns=1, gutter=0, **_lettering(values))
-            speeches = _speeches(values["storyboard"])
-            letter_pages(captions, values["layout"], speeches=speeches, **_lettering(values))
+            captions = captions_of(values["storyboard"])
+            check_lettering(captions, columns=1, gutter=0, **lettering_of(values))
+            speeches = speeches_of(values["storyboard"])
+            letter_pages(captions, values["layout"], speeches=speeches, **lettering_of(values))
         wanted = {"images": images, **{name: inputs[name] for name in ("places",) if name in inputs}}
         return [name for name, values in wanted.items() if all(value is None for value in values)]
 
     @classmethod
     def execute(cls, images: Sequence[torch.Tensor], **inputs: Sequence[Any]) -> io.NodeOutput:
         require_tensor_list("images", images, "Story Panel Sampler")
-        if _layout_of(inputs) is None:
-            sheets = [_grid(**values) for values in _calls({"images": images, **inputs})]
+        if layout_of(inputs) is None:
+            sheets = [_grid(**values) for values in calls_of({"images": images, **inputs})]
             return io.NodeOutput([to_tensor(sheet.picture)[None] for sheet in sheets], [(sheet,) for sheet in sheets])
         values = single_values(inputs)
         panels = [to_pil(image[..., :3]) for batch in images for image in until_cancelled(batch)]
-        captions = _captions(values["storyboard"])
-        speeches = _speeches(values["storyboard"])
+        captions = captions_of(values["storyboard"])
+        speeches = speeches_of(values["storyboard"])
         sheets = place_pages(
-            panels, captions, values["layout"], speeches=speeches, seen=_seen(values), **_lettering(values)
+            panels, captions, values["layout"], speeches=speeches, seen=seen_of(values), **lettering_of(values)
         )
         pages = [to_tensor(sheet.picture)[None] for sheet in until_cancelled(sheets)]
         return io.NodeOutput(in_batches(pages), [tuple(sheets)])
@@ -192,50 +190,8 @@ def _grid(images: torch.Tensor, storyboard: EncodedStoryboard, **values: Any) ->
     """One page of panels in a grid."""
     return place_page(
         [to_pil(image[..., :3]) for image in until_cancelled(images)],
-        _captions(storyboard),
-        speeches=_speeches(storyboard),
-        seen=_seen({"storyboard": storyboard, **values}),
-        **_lettering(values, "columns", "gutter"),
+        captions_of(storyboard),
+        speeches=speeches_of(storyboard),
+        seen=seen_of({"storyboard": storyboard, **values}),
+        **lettering_of(values, "columns", "gutter"),
     )
-
-
-def _layout_of(inputs: dict[str, Sequence[Any]]) -> PageLayout | None:
-    """The layout that is wired in, which otherwise is taken out of `inputs`. ValueError where it is something else."""
-    if all(layout is None for layout in inputs.get("layout", ())):
-        inputs.pop("layout", None)
-        return None
-    for layout in inputs["layout"]:
-        require_kind("layout", layout, PageLayout, "Page Layout")
-    return inputs["layout"][0]
-
-
-def _calls(inputs: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """What ComfyUI calls a node with that takes no lists: one value of each, the last again where there are fewer."""
-    for name, values in inputs.items():
-        if not values:
-            raise ValueError(f"{name}: got an empty list, expected a value. The node that is wired in gives none.")
-    for index in range(max(map(len, inputs.values()))):
-        yield {name: values[min(index, len(values) - 1)] for name, values in inputs.items()}
-
-
-def _lettering(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    """The widgets that say how captions are written, as `comic` takes them, and some `more`."""
-    named = {name: values[name] for name in (*more, "caption_place", "caption_size")}
-    return {**named, "font": font_path(values["font"])}
-
-
-def _captions(storyboard: EncodedStoryboard) -> list[str]:
-    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-    return [storyboard.panels[index].caption for index in storyboard.shown]
-
-
-def _seen(values: Mapping[str, Any]) -> list[Seen]:
-    """Where speakers were seen in each panel; nothing where `places` is not wired in."""
-    if (text := values.get("places")) is None:
-        return []
-    require_kind("places", text, str, "Story Panel Sampler")
-    return read_places(text, len(values["storyboard"].shown))
-
-
-def _speeches(storyboard: EncodedStoryboard) -> list[tuple[Speech, ...]]:
-    return [storyboard.panels[index].speech for index in storyboard.shown]

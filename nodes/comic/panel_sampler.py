@@ -9,11 +9,9 @@ from comfy_api.latest import io
 
 from ...comic.layout import PageLayout
 from ...comic.speakers import written_places
-from ...comic.storyboard import Panel
 from ...consistency.bank import IdentityBank
 from ..canvas import SHOWN_WHEN_CACHED, found_by
 from ..checks import (
-    require_kind,
     require_option,
     require_sampling,
     require_sdxl,
@@ -27,7 +25,8 @@ from ..sockets import CastBank, EncodedStoryboard, IdentityBankSocket, PageLayou
 from ..weights import is_dynamic
 from ..widgets import SAMPLERS, SCHEDULERS, rare, sampling_inputs, size_inputs
 from .held_panels import held_panels, require_drawn_by, require_size, tell_of_negative
-from .panel_drawing import Line, PanelDecoding, PanelSampling, Settings, in_batches
+from .panel_drawing import PanelDecoding, PanelSampling, Settings, in_batches
+from .panel_lines import lines_of, shown_lines, sizes_of
 from .panel_strip import PanelStrip
 from .ways import Ways
 
@@ -143,8 +142,8 @@ class PanelSampler(io.ComfyNode):
         """Look at all that is known by now: no hours of training and drawing for panels that cannot be drawn."""
         require_sdxl_vae(vae)
         _require_widgets(width, height, **{name: others[name] for name in WIDGETS if name in others})
-        shown = _shown_lines(storyboard)
-        sizes = _sizes_of(storyboard, layout, width, height)
+        shown = shown_lines(storyboard)
+        sizes = sizes_of(storyboard, layout, width, height)
         # An optional socket is only among the inputs where something is wired to it.
         wanted = [name for name in ("model", "bank") if name in others and others[name] is None]
         if "bank" not in wanted:
@@ -181,8 +180,8 @@ class PanelSampler(io.ComfyNode):
         require_sdxl_vae(vae)
         require_text_for(model, storyboard)
         _require_widgets(width, height, steps, cfg, sampler_name, scheduler, seed_mode, at_once)
-        shown = _shown_lines(storyboard)
-        sizes = _sizes_of(storyboard, layout, width, height)
+        shown = shown_lines(storyboard)
+        sizes = sizes_of(storyboard, layout, width, height)
         held = held_panels(storyboard, bank, width, height, sizes)
         if not held.keys().isdisjoint(shown):  # else no identity image is shown beside the panels
             require_drawn_by(model, storyboard, bank)
@@ -191,21 +190,10 @@ class PanelSampler(io.ComfyNode):
         strip = PanelStrip(cls.hidden, len(shown))
         progress = comfy.utils.ProgressBar(len(shown) * steps)
         settings = Settings(width, height, steps, cfg, sampler_name, scheduler)
-        ways = Ways(model, storyboard.cast)
         sampling = PanelSampling(model, storyboard.negative, settings, progress, at_once)
         decoding = PanelDecoding(vae)
         panels = [storyboard.panels[index] for index in shown]
-        lines = [
-            Line(
-                storyboard.prompts(index),
-                _seed_of(panel, index, seed, seed_mode),
-                ways.of(panel),
-                held.get(index),
-                sizes.get(index),
-                storyboard.speakers[index] if storyboard.speakers else {},
-            )
-            for index, panel in zip(shown, panels, strict=True)
-        ]
+        lines = lines_of(storyboard, Ways(model, storyboard.cast), held, sizes, seed, seed_mode)
         latents, images, places = [], [], []
         with RESIDENTS.story(is_dynamic(model)):
             for panel, line, drawn in zip(panels, lines, sampling.panels(lines), strict=True):
@@ -231,28 +219,3 @@ def _require_widgets(
     require_option("seed mode (seed_mode)", seed_mode, SEED_MODES)
     if at_once < 1:
         raise ValueError(f"panels at once (at_once): got {at_once}, expected 1 or more panels.")
-
-
-def _shown_lines(storyboard: EncodedStoryboard) -> list[int]:
-    """The places of the lines to draw. ValueError where there are none."""
-    require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-    if not storyboard.shown:
-        raise ValueError("storyboard: every line is [hidden], so there is no panel to draw. Show at least one.")
-    return storyboard.shown
-
-
-def _sizes_of(
-    storyboard: EncodedStoryboard, layout: PageLayout | None, width: int, height: int
-) -> dict[int, tuple[int, int]]:
-    """The size (width, height) of each line that is shown, by its index; none without a layout."""
-    if layout is None:
-        return {}
-    require_kind("layout", layout, PageLayout, "Page Layout")
-    layout.require_panels(len(storyboard.shown))
-    return dict(zip(storyboard.shown, layout.sizes(width, height), strict=True))
-
-
-def _seed_of(panel: Panel, index: int, seed: int, seed_mode: str) -> int:
-    if panel.seed is not None:
-        return panel.seed
-    return seed if seed_mode == "same" else (seed + index) % 2**64

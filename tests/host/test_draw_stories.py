@@ -47,12 +47,13 @@ def stories(tmp_path):
         for angle in (0, 20):
             (tmp_path / character / f"{angle}.png").write_bytes(photo(angle + shift))
     small = graph("", "")
+    small["page"]["inputs"]["places"] = ["panels", 2]
     (tmp_path / "small.json").write_text(json.dumps(small))
     layout = {"storyboard": ["storyboard", 0], "layout": "manga", "page_width": 400}
     small["layout"] = {"class_type": "StoryBoothPageLayout", "inputs": layout | _DEFAULTS}
     small["panels"]["inputs"]["layout"] = small["page"]["inputs"]["layout"] = ["layout", 0]
     (tmp_path / "laid.json").write_text(json.dumps(small))
-    (tmp_path / "moon.txt").write_text("{subject} on the moon # on the moon\n[seed=3] a hill\n{subject} at home")
+    (tmp_path / "moon.txt").write_text("{subject} on the moon # on the moon\n[seed=3] a hill\n{subject} at home @pup: Hi")
     lines = [
         {"name": f"{character}-{number}", "photos": character, "subject": f"a sks {character}", "seed": number}
         for number in range(3)
