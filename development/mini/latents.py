@@ -32,9 +32,8 @@ def load_vae(work: Path) -> AutoencoderKL:
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
     """Latents (n, 4, height / 8, width / 8) of n pictures."""
-    with torch.autocast("cpu", torch.bfloat16):
-        batches = [pictures[i : i + 50] for i in range(0, len(pictures), 50)]
-        return torch.cat([vae.encode(to_tensor(batch)).latent_dist.mode().float() for batch in batches])
+    batches = [pictures[i : i + 50] for i in range(0, len(pictures), 50)]
+    return torch.cat([vae.encode(to_tensor(batch)).latent_dist.mode() for batch in batches])
 
 
 def main() -> None:
