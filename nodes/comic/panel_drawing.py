@@ -134,7 +134,9 @@ class PanelSampling:
         for key, line in zip(keys[1:], lines[1:], strict=True):
             if len(batch) == self._at_once:
                 break
-            if line.latent is None and lines[0].joins(line) and not self._is_there(key, line, drawn):
+            if line.latent is not None or key in batch or not lines[0].joins(line):
+                continue
+            if not self._is_there(key, line, drawn):
                 batch[key] = line
         return batch
 
