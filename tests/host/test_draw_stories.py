@@ -53,7 +53,9 @@ def stories(tmp_path):
     small["layout"] = {"class_type": "StoryBoothPageLayout", "inputs": layout | _DEFAULTS}
     small["panels"]["inputs"]["layout"] = small["page"]["inputs"]["layout"] = ["layout", 0]
     (tmp_path / "laid.json").write_text(json.dumps(small))
-    (tmp_path / "moon.txt").write_text("{subject} on the moon # on the moon\n[seed=3] a hill\n{subject} at home @pup: Hi")
+    (tmp_path / "moon.txt").write_text(
+        "{subject} on the moon # on the moon\n[seed=3] a hill\n{subject} at home @pup: Hi"
+    )
     lines = [
         {"name": f"{character}-{number}", "photos": character, "subject": f"a sks {character}", "seed": number}
         for number in range(3)
