@@ -17,28 +17,32 @@ instance budgets and numbers of photos:
 import argparse
 import hashlib
 import itertools
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import comfy.sd
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file
 
 from storybooth.development.benchmarks.crowd import checked, crowd, picked
 from storybooth.development.benchmarks.crowd import subjects as toys
 from storybooth.development.benchmarks.machine import keep
+from storybooth.development.benchmarks.settings import COMPARISONS, MORE, SETTINGS, Setting
 from storybooth.development.benchmarks.studio import (
     SAMPLING,
     SCHEDULE,
     STORYBOARD,
     SUBJECTS,
     TRAINING,
-    BankSettings,
+    Drawn,
     Studio,
     Subject,
     squares,
@@ -52,6 +56,7 @@ from storybooth.development.mini.measures import (
     diversity,
     fidelity,
     interval,
+    leakage,
     look,
 )
 from storybooth.files import write_whole
@@ -59,7 +64,7 @@ from storybooth.nodes.mini.network import WEIGHTS
 from storybooth.training.stable_safetensors import save_tensors
 from storybooth.workshop import DEV
 
-MEASURES = ("fidelity", "consistency", "adherence", "diversity")
+MEASURES = ("fidelity", "consistency", "adherence", "diversity", "leakage", "bank, MB")
 OF_A_CROWD = ("retrieval", "independent fidelity", "independent retrieval")
 """With `--crowd`, and with `--independent` as well."""
 PANELS = {
@@ -81,76 +86,6 @@ KNOWN = ("a red cat plush", "a yellow dog plush", "a blue frog plush", "a pink p
 """Subjects that Mini was trained on."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """How a story is drawn: timesteps of its LoRA's training, and its bank; None is without."""
-
-    lora: str | None = "log_normal"
-    bank: BankSettings | None = None
-    one_noise: bool = False
-    """Whether all panels start from one noise, as in the shipped workflows, or each from its own."""
-    budget: float = 1.0
-    """Steps of the training, in shares of the workflow's."""
-    photos: int | None = None
-    """So many of the photos, or all of them."""
-
-    @property
-    def learned(self) -> str:
-        """What the file of this LoRA is called, after its subject and seed."""
-        more = [f"{self.budget:g} times the steps"] if self.budget != 1 else []
-        more += [f"{self.photos} photos"] if self.photos else []
-        return ", ".join([str(self.lora), *more])
-
-
-SETTINGS = {
-    "neither": Setting(None),
-    "LoRA alone": Setting(),
-    "bank alone": Setting(None, BankSettings()),
-    "LoRA and bank": Setting(bank=BankSettings()),
-    "LoRA of uniform timesteps": Setting("uniform"),
-    "strength 0.25": Setting(bank=BankSettings(0.25)),
-    "strength 0.75": Setting(bank=BankSettings(0.75)),
-    "strength 1": Setting(bank=BankSettings(1.0)),
-    "full bank": Setting(bank=BankSettings(storage="full")),
-    "fp8 bank": Setting(bank=BankSettings(dtype="fp8")),
-    "one noise, LoRA alone": Setting(one_noise=True),
-    "one noise, LoRA and bank": Setting(bank=BankSettings(), one_noise=True),
-}
-"""The first four, and what differs from them in one thing. Banks are compact, fp16 and of strength 0.5 where nothing
-else is said; at strength 0 one draws what the LoRA alone does, bit for bit (tests/host/parity.py)."""
-
-BUDGETS = {"few": 0.4, "right": 1.0, "many": 4.0}
-"""Steps of trainings, in shares of the workflow's."""
-MORE = {
-    f"{name} steps, {kind}": Setting(kind, budget=budget)
-    for name, budget in BUDGETS.items()
-    for kind in ("log_normal", "uniform", "beta", "power")
-} | {"1 photo": Setting(photos=1), "3 photos": Setting(photos=3), "10 photos": Setting(photos=10)}
-"""Drawn where `--settings` names them."""
-
-COMPARISONS = (
-    ("LoRA alone", "neither"),
-    ("bank alone", "neither"),
-    ("LoRA and bank", "neither"),
-    ("LoRA and bank", "LoRA alone"),
-    ("LoRA and bank", "bank alone"),
-    ("LoRA alone", "LoRA of uniform timesteps"),
-    ("strength 0.25", "LoRA and bank"),
-    ("strength 0.75", "LoRA and bank"),
-    ("strength 1", "LoRA and bank"),
-    ("full bank", "LoRA and bank"),
-    ("fp8 bank", "LoRA and bank"),
-    ("one noise, LoRA and bank", "one noise, LoRA alone"),
-    *(
-        (f"{name} steps, log_normal", f"{name} steps, {kind}")
-        for name in BUDGETS
-        for kind in ("uniform", "beta", "power")
-    ),
-    ("3 photos", "1 photo"),
-    ("10 photos", "3 photos"),
-)
-"""Where both are drawn."""
-
 Values = dict[str, float]
 
 
@@ -161,7 +96,7 @@ class Drawings:
         digest = hashlib.sha256()
         for name in ("unet", "text", "vae"):
             digest.update((WEIGHTS / f"{name}.safetensors").read_bytes())
-        digest.update(repr((SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)).encode())
+        digest.update(repr((Drawn._fields, SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)).encode())
         self._folder = folder / digest.hexdigest()[:12]
         self._folder.mkdir(parents=True, exist_ok=True)
         self.seeds, self._loras = seeds, loras
@@ -174,15 +109,19 @@ class Drawings:
             self._studio = Studio()
         return self._studio
 
-    def story(self, subject: Subject, seed: int, name: str) -> torch.Tensor:
-        """The panels of a subject's story in the setting of this name."""
+    def story(self, subject: Subject, seed: int, name: str) -> Drawn:
+        """A subject's story in the setting of this name."""
         setting = (SETTINGS | MORE)[name]
 
-        def draw() -> torch.Tensor:
-            model = self._model(subject, setting, seed % self._loras) if setting.lora else self.studio.model
-            return self.studio.draw(model, SCRIPT, subject.words, seed, setting.bank, setting.one_noise)
+        def draw() -> Drawn:
+            model, clip = self.studio.model, None
+            if setting.lora:
+                model, clip = self._taught(subject, setting, seed % self._loras)
+            return self.studio.draw(model, SCRIPT, subject.words, seed, setting.bank, setting.one_noise, clip)
 
-        return self._kept(f"{subject.name}, {seed}, {name}", draw)
+        other = seed % self._loras if setting.lora else 0
+        drawn = f"{subject.name}, {seed}, {name}"
+        return self._kept(f"{drawn}, LoRA {other}" if other else drawn, draw)
 
     def known(self, seed: int, many: bool) -> torch.Tensor:
         """Panels of a subject that Mini knows, or of another one in each panel."""
@@ -193,28 +132,46 @@ class Drawings:
         return self._kept(
             f"known, {seed}, {'many' if many else 'one'}",
             lambda: self.studio.draw(self.studio.model, "\n".join(lines), "", seed, None),
-        )
+        ).panels
 
     def through(self, subject: Subject) -> torch.Tensor:
         """A subject's photos as they come out of the autoencoder."""
-        return self._kept(f"{subject.name}, photos", lambda: self.studio.through(subject.photos()[0]))
 
-    def _kept(self, name: str, draw: Any) -> torch.Tensor:
-        """Pictures (n, height, width, 3) from a file of this name, a row of squares, drawn where there is none."""
+        def decoded() -> Drawn:
+            photos = self.studio.through(subject.photos()[0])
+            return Drawn(photos, torch.zeros(photos.shape[:3], dtype=torch.bool), 0)
+
+        return self._kept(f"{subject.name}, photos", decoded).panels
+
+    def _kept(self, name: str, draw: Callable[[], Drawn]) -> Drawn:
+        """A story from a file of this name, a row of squares that are transparent where the subject is; drawn where
+        there is none."""
         file = self._folder / f"{name}.png"
         if not file.exists():
-            row = torch.cat(list(draw()), dim=1).mul(255).round().clamp(0, 255).byte()
-            write_whole(file, lambda temporary: Image.fromarray(row.cpu().numpy()).save(temporary, "PNG"))
-        row = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).float() / 255
-        return torch.stack(row.split(row.shape[0], dim=1))
+            made = draw()
+            layers = torch.cat([made.panels, (~made.subject).to(made.panels)[..., None]], dim=-1)
+            row = torch.cat(list(layers), dim=1).mul(255).round().clamp(0, 255).byte()
+            told = PngInfo()
+            told.add_text("bank", str(made.bank))
+            picture = Image.fromarray(row.cpu().numpy(), "RGBA")
+            write_whole(file, lambda temporary: picture.save(temporary, "PNG", pnginfo=told))
+        with Image.open(file) as picture:
+            row, bank = torch.from_numpy(np.array(picture)), int(picture.text["bank"])
+        layers = torch.stack(row.split(row.shape[0], dim=1))
+        return Drawn(layers[..., :3].float() / 255, layers[..., 3] == 0, bank)
 
-    def _model(self, subject: Subject, setting: Setting, seed: int) -> ModelPatcher:
+    def _taught(self, subject: Subject, setting: Setting, seed: int) -> tuple[ModelPatcher, comfy.sd.CLIP | None]:
+        """Mini with the subject's LoRA, and a CLIP that knows its own word where it has one."""
         file = self._folder / f"{subject.name}, {seed}, {setting.learned}.safetensors"
+        word = file.with_name(re.sub(r"\W+", "_", file.stem) + ".word.safetensors")
+        settings = setting.training(seed)
         if not file.exists():
-            steps = max(1, round(TRAINING.steps * setting.budget))
-            settings = replace(TRAINING, timestep_sampling=setting.lora, seed=seed, steps=steps)
-            save_tensors(file, self.studio.learn(subject, settings, setting.photos), {})
-        return self.studio.with_lora(load_file(file))
+            trained = self.studio.learn(subject, settings, setting.photos)
+            if trained.word:
+                save_tensors(word, trained.word, {})
+            save_tensors(file, trained.tensors, {})
+        model = self.studio.with_lora(load_file(file), settings)
+        return model, self.studio.with_word(setting.own_word, word) if setting.own_word else None
 
 
 @dataclass(frozen=True)
@@ -254,25 +211,27 @@ def measure(
     references = {subject.name: look(eye, squares(subject.photos()[0])).subjects for subject in subjects}
     for seed, subject in itertools.product(range(drawings.seeds), subjects):
         for name in settings:
-            panels = drawings.story(subject, seed, name)
-            values = judged(eye, panels, references[subject.name])
+            story = drawings.story(subject, seed, name)
+            values = judged(eye, story, references[subject.name])
             for judge in others:
-                values |= judge(panels, subject.name)
+                values |= judge(story.panels, subject.name)
             rows.append({"setting": name, "subject": subject.name, "seed": seed, **values})
         print(f"{subject.name}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
     return rows
 
 
-def judged(eye: torch.nn.Module, panels: torch.Tensor, references: torch.Tensor) -> Values:
-    """All measures of a story's panels."""
-    seen = look(eye, panels)
+def judged(eye: torch.nn.Module, story: Drawn, references: torch.Tensor) -> Values:
+    """All measures of a story: of its panels, and of its bank's size where it has one."""
+    seen = look(eye, story.panels)
     values = (
         fidelity(seen.subjects, references),
         consistency(seen.subjects),
         adherence(seen.places, list(PANELS)),
-        diversity(panels),
+        diversity(story.panels),
+        leakage(story.panels, story.subject),
+        *([story.bank / 1e6] if story.bank else []),
     )
-    return dict(zip(MEASURES, values, strict=True))
+    return dict(zip(MEASURES, values, strict=False))
 
 
 def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
@@ -347,7 +306,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interv
         f"{first} − {second}": {
             measure: difference([row[measure] for row in groups[first]], [row[measure] for row in groups[second]])
             for measure in (*MEASURES, *OF_A_CROWD)
-            if measure in groups[first][0]
+            if measure in groups[first][0] and measure in groups[second][0]
         }
         for first, second in COMPARISONS
         if first in groups and second in groups
@@ -356,8 +315,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interv
 
 def table(title: str, content: Mapping[str, Mapping[str, Interval]], signed: bool = False) -> str:
     """Intervals as Markdown. Where they are differences, those whose interval leaves out 0 are bold."""
-    told = [name for name in OF_A_CROWD if any(name in values for values in content.values())]
-    measures = (*MEASURES, *told)
+    measures = [name for name in (*MEASURES, *OF_A_CROWD) if any(name in values for values in content.values())]
     lines = [f"| {title} | {' | '.join(measures)} |", "|---|" + "--:|" * len(measures)]
     for name, values in content.items():
         cells = [_cell(values[measure], signed) if measure in values else "" for measure in measures]
@@ -378,21 +336,23 @@ def tables(rows: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]
         [
             table("setting", summary(rows, "setting")),
             *([table("paired difference", found, signed=True)] if (found := differences(rows)) else []),
-            table("where the answer is known", summary(cases, "case")),
+            *([table("where the answer is known", summary(cases, "case"))] if cases else []),
         ]
     )
 
 
-MARKS = ("<!-- tables of development/benchmarks/quality.py -->", "<!-- end of tables -->")
+END = "<!-- end of tables -->"
 
 
-def put_in(file: Path, text: str) -> None:
-    """Put the tables between MARKS. Raises ValueError where the file lacks these."""
+def put_in(file: Path, text: str, section: str = "") -> None:
+    """Put the tables between the marks of this section, or of the main tables. Raises ValueError where the file lacks
+    these."""
     content = file.read_text(encoding="utf-8")
-    before, mark, rest = content.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+    begin = f"<!-- tables of development/benchmarks/quality.py{section and f': {section}'} -->"
+    before, mark, rest = content.partition(begin)
+    _, end, after = rest.partition(END)
     if not (mark and end):
-        raise ValueError(f"{file} has no place for the tables: expected the lines {MARKS[0]} and {MARKS[1]}.")
+        raise ValueError(f"{file} has no place for the tables: expected the lines {begin} and {END}.")
     write_whole(file, lambda path: path.write_text(f"{before}{mark}\n\n{text}\n\n{end}{after}", encoding="utf-8"))
 
 
@@ -402,8 +362,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="stories of each subject in each setting")
     parser.add_argument("--loras", type=int, default=1, help="LoRAs of each subject; stories take them in turn")
     parser.add_argument("--subjects", type=int, default=len(SUBJECTS), help="so many of the subjects")
+    named = [subject.name for subject in SUBJECTS]
+    parser.add_argument("--only", nargs="+", choices=named, default=named, metavar="NAME", help="of them only these")
     parser.add_argument("--work", type=Path, default=DEV / "quality", help="folder for pictures and LoRAs")
     parser.add_argument("--write", type=Path, help="a Markdown file with a place for the tables")
+    parser.add_argument("--section", default="", help="whose marks --write takes; without cases of known answers")
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     parser.add_argument("--toys", type=int, default=0, help="so many held-out toys of the generator as well")
     parser.add_argument("--crowd", type=int, default=0, help="so many more toys to pick the right one from: retrieval")
@@ -412,16 +375,17 @@ def main() -> None:
         "--settings", nargs="+", choices=[*SETTINGS, *MORE], default=list(SETTINGS), metavar="NAME", help="what to draw"
     )
     arguments = parser.parse_args()
-    subjects = [*SUBJECTS[: arguments.subjects], *toys(arguments.work / "toys", arguments.toys)]
+    own = [subject for subject in SUBJECTS[: arguments.subjects] if subject.name in arguments.only]
+    subjects = [*own, *toys(arguments.work / "toys", arguments.toys)]
     others = judges(subjects, arguments.work / "toys", arguments.crowd, arguments.independent)
     drawings = Drawings(arguments.work, arguments.seeds, arguments.loras)
     with torch.inference_mode():
         rows = measure(drawings, subjects, arguments.settings, others)
-        cases = known_cases(drawings, subjects)
+        cases = [] if arguments.section else known_cases(drawings, subjects)
     text = tables(rows, cases)
     print(f"\n{text}")
     if arguments.write:
-        put_in(arguments.write, text)
+        put_in(arguments.write, text, arguments.section)
     made = {
         "seeds": arguments.seeds,
         "loras": arguments.loras,

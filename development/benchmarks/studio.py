@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.sd
 import comfy.utils
@@ -12,21 +12,26 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from storybooth.consistency.bank import IdentityBank
+from storybooth.development.benchmarks.seeing import Onlooker
 from storybooth.nodes.comic.storyboard import Storyboard
 from storybooth.nodes.consistency.patch import ConsistentAttention
+from storybooth.nodes.consistency.patching import with_phase
 from storybooth.nodes.consistency.writer import IdentityBankWriter
 from storybooth.nodes.mini import network as mini
 from storybooth.nodes.sampling import as_batch, empty_latent, noise_for, sample
 from storybooth.nodes.sockets import EncodedStoryboard
+from storybooth.nodes.tlora import with_tlora
 from storybooth.nodes.training.inputs import encode_photos
 from storybooth.nodes.training.learning import training_mode
+from storybooth.nodes.training.own_word import knowing, own_word
 from storybooth.nodes.training.weights import training_unet
 from storybooth.pixels import to_tensor
 from storybooth.training.examples import Photos
-from storybooth.training.lora import lora_state_dict
 from storybooth.training.photo_folder import read_subject
-from storybooth.training.run import make_trainer
+from storybooth.training.run import learned, make_trainer
+from storybooth.training.run_files import TrainedLora
 from storybooth.training.settings import Settings
+from storybooth.training.tlora_kind import Kind
 from storybooth.workshop import ROOT
 
 _STORY = {
@@ -85,10 +90,29 @@ class BankSettings:
     storage: str = "compact"
     dtype: str = "fp16"
     schedule: Mapping[str, float] = field(default_factory=lambda: SCHEDULE)
+    keep: str = "random"
+    readers: str = "everyone"
 
-    def of_reader(self) -> dict[str, float]:
+    def of_writer(self) -> dict[str, Any]:
+        """The inputs of Identity Bank Writer beside what is drawn."""
+        kind = {"storage": self.storage, "bank_dtype": self.dtype, "keep": self.keep}
+        return {**kind, **self._of_both()}
+
+    def of_reader(self) -> dict[str, Any]:
         """The inputs of Consistent Self-Attention Patch."""
+        return {"readers": self.readers, **self._of_both()}
+
+    def _of_both(self) -> dict[str, float]:
         return {"strength_32": self.strength, "strength_64": self.strength, **self.schedule}
+
+
+class Drawn(NamedTuple):
+    """The panels of a story (n, height, width, 3), where each shows its subject (n, height, width), and the size of the
+    bank in bytes, 0 without one."""
+
+    panels: torch.Tensor
+    subject: torch.Tensor
+    bank: int
 
 
 def squares(photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
@@ -110,22 +134,28 @@ class Studio:
         self.model, self.clip, self.vae = mini.load_model(), mini.load_clip(), mini.load_vae()
         comfy.utils.set_progress_bar_enabled(False)
 
-    def learn(
-        self, subject: Subject, settings: Settings = TRAINING, count: int | None = None
-    ) -> dict[str, torch.Tensor]:
+    def learn(self, subject: Subject, settings: Settings = TRAINING, count: int | None = None) -> TrainedLora:
         """A LoRA of the subject, learned from its first `count` photos or from all."""
         photos, captions = subject.photos()
         examples = encode_photos(self.model, self.clip, self.vae, Photos(photos[:count], captions[:count]), settings)
         with training_mode():
             unet = training_unet(self.model, torch.float32)
-            trainer = make_trainer(unet, examples, settings, self.model.load_device)
+            device = self.model.load_device
+            word = own_word(self.clip, sorted({*captions[:count]}), settings, device)
+            trainer = make_trainer(unet, examples, settings, device, word=word)
             while trainer.step < settings.steps:
                 trainer.advance()
-            return lora_state_dict(unet)
+            return learned(trainer)
 
-    def with_lora(self, lora: dict[str, torch.Tensor]) -> ModelPatcher:
-        """Mini with this LoRA at strength 1."""
+    def with_lora(self, lora: Mapping[str, torch.Tensor], settings: Settings = TRAINING) -> ModelPatcher:
+        """Mini with a LoRA, or T-LoRA, of these settings at strength 1."""
+        if kind := Kind.asked_for(settings):
+            return with_tlora(self.model, lora, kind, 1.0)
         return comfy.sd.load_lora_for_models(self.model, None, lora, 1.0, 0.0)[0]
+
+    def with_word(self, word: str, file: Path) -> comfy.sd.CLIP:
+        """Mini's text encoders, for which `word` is the embedding in `file`."""
+        return knowing(self.clip, word, file.stem, [str(file.parent)])
 
     def through(self, photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
         """Photos, cut to squares, as they come back from the autoencoder (n, size, size, 3)."""
@@ -139,13 +169,15 @@ class Studio:
         seed: int,
         settings: BankSettings | None,
         one_noise: bool = False,
-    ) -> torch.Tensor:
-        """The panels of a script (n, height, width, 3), with or without a bank, each from noise of its own or all from
-        one: Story Panel Sampler's seed modes increment and same."""
-        storyboard = self._storyboard(script, words)
+        clip: comfy.sd.CLIP | None = None,
+    ) -> Drawn:
+        """The panels of a script, with or without a bank, each from noise of its own or all from one: Story Panel
+        Sampler's seed modes increment and same. `clip`: who reads the script, instead of Mini's own."""
+        storyboard, size, onlooker = self._storyboard(script, words, clip or self.clip), 0, Onlooker()
         if settings is not None:
             bank = self._bank(model, storyboard, seed, settings)
-            model = _run(ConsistentAttention, model=model, bank=bank, **settings.of_reader())
+            model, size = _run(ConsistentAttention, model=model, bank=bank, **settings.of_reader()), bank.size
+        model = with_phase(model, onlooker)
         shown = storyboard.shown
         # As Story Panel Sampler does it, but all in one batch, which is several times faster. Panels of a full bank
         # draw their tokens for themselves, and so one by one.
@@ -154,15 +186,18 @@ class Studio:
             self._latents(model, storyboard, indices, [seed + index * (not one_noise) for index in indices])
             for indices in batches
         ]
-        return self.vae.decode(torch.cat(latents))
+        panels = self.vae.decode(torch.cat(latents))
+        seen = torch.cat(onlooker.seen) if onlooker.seen else torch.zeros(len(panels), 1, 1)
+        subject = torch.nn.functional.interpolate(seen[:, None].float(), panels.shape[1:3])[:, 0].bool()
+        return Drawn(panels, subject, size)
 
-    def _storyboard(self, script: str, words: str) -> EncodedStoryboard:
-        return _run(Storyboard, clip=self.clip, script=script, subject=words, **STORYBOARD)
+    @staticmethod
+    def _storyboard(script: str, words: str, clip: comfy.sd.CLIP) -> EncodedStoryboard:
+        return _run(Storyboard, clip=clip, script=script, subject=words, **STORYBOARD)
 
     @staticmethod
     def _bank(model: ModelPatcher, storyboard: EncodedStoryboard, seed: int, settings: BankSettings) -> IdentityBank:
-        kind = {"storage": settings.storage, "bank_dtype": settings.dtype}
-        inputs = {"model": model, "storyboard": storyboard, "seed": seed, **SAMPLING, **kind, **settings.of_reader()}
+        inputs = {"model": model, "storyboard": storyboard, "seed": seed, **SAMPLING, **settings.of_writer()}
         return _run(IdentityBankWriter, **inputs)
 
     @staticmethod

@@ -4,6 +4,7 @@ Pictures are (n, height, width, 3) from 0 to 1. All measures are shares: 1 is mo
 unrelated subjects get.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,26 @@ def diversity(pictures: torch.Tensor) -> float:
     small = functional.interpolate(grey, (THUMBNAIL, THUMBNAIL), mode="bilinear", antialias=True).flatten(1)
     centred = functional.normalize(small - small.mean(1, keepdim=True), dim=-1)
     return 1 - _mean_of_pairs(centred @ centred.T)
+
+
+def leakage(pictures: torch.Tensor, subject: torch.Tensor) -> float:
+    """How alike the backgrounds of different panels are: the mean correlation between their thumbnails in colour, over
+    the cells in and beside which neither shows its subject. `subject` (n, height, width) says where that is.
+
+    NaN where no two panels have two cells of background in common.
+    """
+    size = THUMBNAIL, THUMBNAIL
+    small = functional.interpolate(pictures.float().permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)
+    shown = functional.adaptive_max_pool2d(subject.float()[:, None], size)
+    behind = functional.max_pool2d(shown, 3, stride=1, padding=1)[:, 0] == 0  # masks are coarse: a cell more
+    found = []
+    for first, second in itertools.combinations(range(len(pictures)), 2):
+        both = behind[first] & behind[second]
+        if both.sum() > 1:
+            values = torch.stack([small[first][:, both], small[second][:, both]]).flatten(1)
+            centred = functional.normalize(values - values.mean(1, keepdim=True), dim=-1)
+            found.append(float(centred[0] @ centred[1]))
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _mean_of_pairs(similarities: torch.Tensor) -> float:

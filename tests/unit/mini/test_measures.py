@@ -119,3 +119,39 @@ def test_paired_differences_see_what_means_hide():
 )
 def test_the_area_under_the_curve_is_the_share_of_pairs_in_order(same, different, area):
     assert measures.area_under_curve(torch.tensor(same), torch.tensor(different)) == pytest.approx(area)
+
+
+def scenes(count, seed):
+    return torch.rand(count, 16, 16, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def middle(count):
+    """Masks of a subject in the middle, a quarter of the picture."""
+    subject = torch.zeros(count, 16, 16, dtype=torch.bool)
+    subject[:, 4:12, 4:12] = True
+    return subject
+
+
+def test_one_background_behind_different_subjects_leaks_wholly():
+    subject = middle(4)
+    panels = torch.where(subject[..., None], scenes(4, 1), copies(scenes(1, 0)[0]))
+    assert measures.leakage(panels, subject) == pytest.approx(1)
+
+
+def test_different_backgrounds_behind_one_subject_leak_nothing():
+    subject = middle(8)
+    panels = torch.where(subject[..., None], copies(scenes(1, 0)[0], 8), scenes(8, 1))
+    assert measures.leakage(panels, torch.zeros_like(subject)) > 0.2
+    assert measures.leakage(panels, subject) == pytest.approx(0, abs=0.03)
+
+
+def test_a_cell_beside_the_subject_is_no_background():
+    subject = middle(8)
+    around = torch.zeros_like(subject)
+    around[:, 3:13, 3:13] = True
+    panels = torch.where(around[..., None], copies(scenes(1, 0)[0], 8), scenes(8, 1))
+    assert measures.leakage(panels, subject) == pytest.approx(0, abs=0.03)
+
+
+def test_leakage_of_panels_without_background_is_not_a_number():
+    assert np.isnan(measures.leakage(scenes(2, 0), torch.ones(2, 16, 16, dtype=torch.bool)))
