@@ -12,6 +12,16 @@ instance budgets and numbers of photos:
 
     python dev.py benchmark quality --toys 6 --crowd 60 --independent --loras 3 --settings neither "LoRA alone" \\
         "LoRA and bank" "few steps, log_normal" "few steps, uniform" "1 photo" "3 photos"
+
+Each `--section` has its own place in the file: `keep` is what banks hold and who reads them, `methods` how LoRAs are
+trained, of the subjects whose kind of head Mini can draw:
+
+    python dev.py benchmark quality --section keep --seeds 3 --write docs/identity.md --settings "LoRA alone" \\
+        "LoRA and bank" "keep subject" "keep salient" "readers subject" "keep subject, readers subject" \\
+        "keep salient, readers subject"
+    python dev.py benchmark quality --section methods --seeds 3 --loras 3 --only hamster "purple koala" "green lion" \\
+        --settings "LoRA, 30 steps" "T-LoRA, 30 steps" "LoRA and own word, 30 steps" "LoRA, 200 steps" \\
+        "T-LoRA, 200 steps" "LoRA and own word, 200 steps"
 """
 
 import argparse
