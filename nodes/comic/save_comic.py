@@ -1,9 +1,6 @@
 """Save Comic: pages to the files that people read, print and go on drawing in."""
 
-import json
-from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
 import torch
 from comfy.cli_args import args
@@ -11,19 +8,14 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ...comic.layout import READING
-from ...comic.saving.book import Book, plain
 from ...comic.saving.formats import FORMATS, check, files, suffix
 from ...comic.sheet import Sheet
-from ...pixels import to_pil
 from .. import outputs
-from ..canvas import found_by, save_for_canvas, show_text, until_cancelled
-from ..checks import require_kind, require_option, require_tensor_list, single_values
-from ..sockets import EncodedStoryboard, PageLayersSocket, StoryboardSocket
+from ..canvas import found_by, show_text, until_cancelled
+from ..checks import require_kind, require_tensor_list, single_values
+from ..sockets import PageLayersSocket, StoryboardSocket
 from ..widgets import rare, zero_is
-
-_SHOWN = 24
-"""How many pages of a file that is no picture itself are shown on the node, each at most so many pixels long:"""
-_SHOWN_LENGTH = 1024
+from .described_book import Pages, described, notes_of, thumbnails
 
 
 class SaveComic(io.ComfyNode):
@@ -143,7 +135,7 @@ class SaveComic(io.ComfyNode):
     @classmethod
     def check_lazy_status(cls, page: Any = None, layers: Any = None, **widgets: list[Any]) -> list[str]:
         """Look at names and numbers first: no hours of drawing for a comic that cannot be saved."""
-        _described(_grey(64), (), single_values(widgets))
+        described([Image.new("RGB", (64, 64), "grey")], (), single_values(widgets))
         return [name for name, value in (("page", page), ("layers", layers)) if value is not None and value[0] is None]
 
     @classmethod
@@ -157,78 +149,12 @@ class SaveComic(io.ComfyNode):
             for sheet in told:
                 require_kind("layers", sheet, Sheet, "Comic Page")
                 sheets.append(sheet)
-        pages = _Pages([image for batch in page for image in batch])
-        notes = {} if args.disable_metadata else _notes(cls.hidden)
-        book, chosen, prefix, slicing = _described(pages, tuple(sheets), values, notes)
+        pages = Pages([image for batch in page for image in batch])
+        notes = {} if args.disable_metadata else notes_of(cls.hidden)
+        book, chosen, prefix, slicing = described(pages, tuple(sheets), values, notes)
         check(book, chosen, *slicing)
         writing = until_cancelled(files(book, chosen, *slicing))
         saved = outputs.save(prefix, suffix(chosen), writing, pages[0].size)
-        shown = [] if suffix(chosen) == ".png" else _thumbnails(pages)
+        shown = [] if suffix(chosen) == ".png" else thumbnails(pages)
         show_text(f"{len(pages)} {'page' if len(pages) == 1 else 'pages'}: {outputs.told(saved)}", cls.hidden.unique_id)
         return io.NodeOutput(ui={"images": [*shown, *saved]})
-
-
-class _Pages(Sequence):
-    """Pages as Pillow holds them, each made when it is asked for: all at once they may not fit into memory."""
-
-    def __init__(self, images: list[torch.Tensor]) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return _Pages(self._images[index])
-        return to_pil(self._images[index][..., :3])
-
-
-def _grey(size: int) -> Sequence[Image.Image]:
-    return [Image.new("RGB", (size, size), "grey")]
-
-
-def _described(
-    pages: Sequence[Image.Image], sheets: tuple[Sheet, ...], values: dict[str, Any], notes: dict[str, str] | None = None
-) -> tuple[Book, str, str, tuple[int, int]]:
-    """The book that the widgets describe, its format, the beginning of its files' names, and its slices' size.
-
-    Raises ValueError naming the widget that cannot be.
-    """
-    chosen, reading = values["format"], values.get("reading", READING[0])
-    require_option("format", chosen, FORMATS)
-    require_option("reading", reading, READING)
-    prefix = outputs.checked(values["filename_prefix"])
-    storyboard = values.get("storyboard")
-    captions: tuple[str, ...] = ()
-    if storyboard is not None:
-        require_kind("storyboard", storyboard, EncodedStoryboard, "Storyboard")
-        captions = tuple(storyboard.panels[index].caption for index in storyboard.shown)
-    book = Book(
-        pages,
-        sheets,
-        title=plain("title", values.get("title", "")) or prefix.rpartition("/")[2],
-        author=plain("author", values.get("author", "")),
-        captions=captions,
-        right_to_left=reading == READING[1],
-        dpi=values.get("dpi", 300),
-        notes=notes or {},
-    )
-    slicing = values.get("slice_height", 1280), values.get("slice_width", 0)
-    if chosen == "webtoon":
-        check(book, chosen, *slicing)
-    return book, chosen, prefix, slicing
-
-
-def _notes(hidden: Any) -> dict[str, str]:
-    """What Save Image writes into its files, so that they can be dropped on the canvas."""
-    notes = {"prompt": hidden.prompt} if hidden.prompt else {}
-    return {name: json.dumps(value) for name, value in (notes | (hidden.extra_pnginfo or {})).items()}
-
-
-def _thumbnails(pages: Sequence[Image.Image]) -> list[dict[str, str]]:
-    """Small pictures of the first pages for the canvas, in ComfyUI's temp folder."""
-    shown, run = [], uuid4().hex
-    for index, page in enumerate(until_cancelled(pages[:_SHOWN])):
-        page.thumbnail((_SHOWN_LENGTH, _SHOWN_LENGTH))
-        shown.append(save_for_canvas(page, f"{run}_{index:03}"))
-    return shown
