@@ -15,7 +15,6 @@ instance budgets and numbers of photos:
 """
 
 import argparse
-import hashlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +22,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
-from PIL import Image
-from safetensors.torch import load_file
 
 from storybooth.development.benchmarks.crowd import checked, crowd, picked
 from storybooth.development.benchmarks.crowd import subjects as toys
+from storybooth.development.benchmarks.kept import Kept
 from storybooth.development.benchmarks.machine import keep
 from storybooth.development.benchmarks.studio import (
     SAMPLING,
@@ -39,10 +36,10 @@ from storybooth.development.benchmarks.studio import (
     SUBJECTS,
     TRAINING,
     BankSettings,
-    Studio,
     Subject,
     squares,
 )
+from storybooth.development.benchmarks.tables import by, put_in, summary, table
 from storybooth.development.mini.eye import load_eye
 from storybooth.development.mini.measures import (
     Interval,
@@ -51,12 +48,8 @@ from storybooth.development.mini.measures import (
     difference,
     diversity,
     fidelity,
-    interval,
     look,
 )
-from storybooth.files import write_whole
-from storybooth.nodes.mini.network import WEIGHTS
-from storybooth.training.stable_safetensors import save_tensors
 from storybooth.workshop import DEV
 
 MEASURES = ("fidelity", "consistency", "adherence", "diversity")
@@ -154,25 +147,12 @@ COMPARISONS = (
 Values = dict[str, float]
 
 
-class Drawings:
-    """Pictures and LoRAs, each made once, in a folder of their own for these weights and settings."""
+class Drawings(Kept):
+    """Stories in all settings, each drawn once, and what is known beforehand."""
 
     def __init__(self, folder: Path, seeds: int, loras: int) -> None:
-        digest = hashlib.sha256()
-        for name in ("unet", "text", "vae"):
-            digest.update((WEIGHTS / f"{name}.safetensors").read_bytes())
-        digest.update(repr((SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)).encode())
-        self._folder = folder / digest.hexdigest()[:12]
-        self._folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder, SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)
         self.seeds, self._loras = seeds, loras
-        self._studio: Studio | None = None
-
-    @property
-    def studio(self) -> Studio:
-        """Mini, loaded when something is to be drawn."""
-        if self._studio is None:
-            self._studio = Studio()
-        return self._studio
 
     def story(self, subject: Subject, seed: int, name: str) -> torch.Tensor:
         """The panels of a subject's story in the setting of this name."""
@@ -182,7 +162,7 @@ class Drawings:
             model = self._model(subject, setting, seed % self._loras) if setting.lora else self.studio.model
             return self.studio.draw(model, SCRIPT, subject.words, seed, setting.bank, setting.one_noise)
 
-        return self._kept(f"{subject.name}, {seed}, {name}", draw)
+        return self.pictures(f"{subject.name}, {seed}, {name}", draw)
 
     def known(self, seed: int, many: bool) -> torch.Tensor:
         """Panels of a subject that Mini knows, or of another one in each panel."""
@@ -190,31 +170,20 @@ class Drawings:
             f"{KNOWN[(seed + index) % len(KNOWN)] if many else KNOWN[seed % len(KNOWN)]} {phrase}"
             for index, phrase in enumerate(PANELS.values())
         ]
-        return self._kept(
+        return self.pictures(
             f"known, {seed}, {'many' if many else 'one'}",
             lambda: self.studio.draw(self.studio.model, "\n".join(lines), "", seed, None),
         )
 
     def through(self, subject: Subject) -> torch.Tensor:
         """A subject's photos as they come out of the autoencoder."""
-        return self._kept(f"{subject.name}, photos", lambda: self.studio.through(subject.photos()[0]))
-
-    def _kept(self, name: str, draw: Any) -> torch.Tensor:
-        """Pictures (n, height, width, 3) from a file of this name, a row of squares, drawn where there is none."""
-        file = self._folder / f"{name}.png"
-        if not file.exists():
-            row = torch.cat(list(draw()), dim=1).mul(255).round().clamp(0, 255).byte()
-            write_whole(file, lambda temporary: Image.fromarray(row.cpu().numpy()).save(temporary, "PNG"))
-        row = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).float() / 255
-        return torch.stack(row.split(row.shape[0], dim=1))
+        return self.pictures(f"{subject.name}, photos", lambda: self.studio.through(subject.photos()[0]))
 
     def _model(self, subject: Subject, setting: Setting, seed: int) -> ModelPatcher:
-        file = self._folder / f"{subject.name}, {seed}, {setting.learned}.safetensors"
-        if not file.exists():
-            steps = max(1, round(TRAINING.steps * setting.budget))
-            settings = replace(TRAINING, timestep_sampling=setting.lora, seed=seed, steps=steps)
-            save_tensors(file, self.studio.learn(subject, settings, setting.photos), {})
-        return self.studio.with_lora(load_file(file))
+        steps = max(1, round(TRAINING.steps * setting.budget))
+        settings = replace(TRAINING, timestep_sampling=setting.lora, seed=seed, steps=steps)
+        name = f"{subject.name}, {seed}, {setting.learned}"
+        return self.studio.with_lora(self.lora(name, subject, settings, setting.photos))
 
 
 @dataclass(frozen=True)
@@ -320,26 +289,6 @@ def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[st
     return rows
 
 
-def by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Rows in groups of the same `key`, in their order."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(row[key], []).append(row)
-    return groups
-
-
-def summary(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Interval]]:
-    """The intervals of every group's measures."""
-    return {
-        name: {
-            measure: interval([row[measure] for row in group])
-            for measure in (*MEASURES, *OF_A_CROWD)
-            if measure in group[0]
-        }
-        for name, group in by(rows, key).items()
-    }
-
-
 def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interval]]:
     """The paired differences of COMPARISONS."""
     groups = by(rows, "setting")  # each in the same order of subjects and seeds
@@ -354,46 +303,17 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interv
     }
 
 
-def table(title: str, content: Mapping[str, Mapping[str, Interval]], signed: bool = False) -> str:
-    """Intervals as Markdown. Where they are differences, those whose interval leaves out 0 are bold."""
-    told = [name for name in OF_A_CROWD if any(name in values for values in content.values())]
-    measures = (*MEASURES, *told)
-    lines = [f"| {title} | {' | '.join(measures)} |", "|---|" + "--:|" * len(measures)]
-    for name, values in content.items():
-        cells = [_cell(values[measure], signed) if measure in values else "" for measure in measures]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cell(value: Interval, signed: bool) -> str:
-    form, digits = ("+.3f", 3) if signed else (".2f", 2)
-    mean, low, high = (format(round(number, digits) + 0.0, form) for number in (value.mean, value.low, value.high))
-    text = f"{mean} ({low} … {high})".replace("-", "−")
-    return f"**{text}**" if signed and value.excludes(0) else text
-
-
 def tables(rows: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]) -> str:
     """All tables."""
+    measures = (*MEASURES, *(name for name in OF_A_CROWD if any(name in row for row in rows)))
+    found = differences(rows)
     return "\n\n".join(
         [
-            table("setting", summary(rows, "setting")),
-            *([table("paired difference", found, signed=True)] if (found := differences(rows)) else []),
-            table("where the answer is known", summary(cases, "case")),
+            table("setting", summary(rows, "setting", measures), measures),
+            *([table("paired difference", found, measures, signed=True)] if found else []),
+            table("where the answer is known", summary(cases, "case", MEASURES), MEASURES),
         ]
     )
-
-
-MARKS = ("<!-- tables of development/benchmarks/quality.py -->", "<!-- end of tables -->")
-
-
-def put_in(file: Path, text: str) -> None:
-    """Put the tables between MARKS. Raises ValueError where the file lacks these."""
-    content = file.read_text(encoding="utf-8")
-    before, mark, rest = content.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    if not (mark and end):
-        raise ValueError(f"{file} has no place for the tables: expected the lines {MARKS[0]} and {MARKS[1]}.")
-    write_whole(file, lambda path: path.write_text(f"{before}{mark}\n\n{text}\n\n{end}{after}", encoding="utf-8"))
 
 
 def main() -> None:
@@ -421,7 +341,7 @@ def main() -> None:
     text = tables(rows, cases)
     print(f"\n{text}")
     if arguments.write:
-        put_in(arguments.write, text)
+        put_in(arguments.write, "quality", text)
     made = {
         "seeds": arguments.seeds,
         "loras": arguments.loras,

@@ -123,9 +123,9 @@ class Studio:
                 trainer.advance()
             return lora_state_dict(unet)
 
-    def with_lora(self, lora: dict[str, torch.Tensor]) -> ModelPatcher:
-        """Mini with this LoRA at strength 1."""
-        return comfy.sd.load_lora_for_models(self.model, None, lora, 1.0, 0.0)[0]
+    def with_lora(self, lora: dict[str, torch.Tensor], model: ModelPatcher | None = None) -> ModelPatcher:
+        """Mini, or a `model` that is made of it, with this LoRA at strength 1."""
+        return comfy.sd.load_lora_for_models(model or self.model, None, lora, 1.0, 0.0)[0]
 
     def through(self, photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
         """Photos, cut to squares, as they come back from the autoencoder (n, size, size, 3)."""
@@ -145,7 +145,7 @@ class Studio:
         storyboard = self._storyboard(script, words)
         if settings is not None:
             bank = self._bank(model, storyboard, seed, settings)
-            model = _run(ConsistentAttention, model=model, bank=bank, **settings.of_reader())
+            model = run_node(ConsistentAttention, model=model, bank=bank, **settings.of_reader())
         shown = storyboard.shown
         # As Story Panel Sampler does it, but all in one batch, which is several times faster. Panels of a full bank
         # draw their tokens for themselves, and so one by one.
@@ -157,13 +157,13 @@ class Studio:
         return self.vae.decode(torch.cat(latents))
 
     def _storyboard(self, script: str, words: str) -> EncodedStoryboard:
-        return _run(Storyboard, clip=self.clip, script=script, subject=words, **STORYBOARD)
+        return run_node(Storyboard, clip=self.clip, script=script, subject=words, **STORYBOARD)
 
     @staticmethod
     def _bank(model: ModelPatcher, storyboard: EncodedStoryboard, seed: int, settings: BankSettings) -> IdentityBank:
         kind = {"storage": settings.storage, "bank_dtype": settings.dtype}
         inputs = {"model": model, "storyboard": storyboard, "seed": seed, **SAMPLING, **kind, **settings.of_reader()}
-        return _run(IdentityBankWriter, **inputs)
+        return run_node(IdentityBankWriter, **inputs)
 
     @staticmethod
     def _latents(
@@ -181,6 +181,6 @@ class Studio:
         )
 
 
-def _run(node: type, **inputs: Any) -> Any:
+def run_node(node: type, **inputs: Any) -> Any:
     """The first output of one of the pack's nodes, as ComfyUI would call it."""
     return node.PREPARE_CLASS_CLONE(None).execute(**inputs).args[0]
