@@ -239,9 +239,10 @@ def judged(eye: torch.nn.Module, story: Drawn, references: torch.Tensor) -> Valu
         adherence(seen.places, list(PANELS)),
         diversity(story.panels),
         leakage(story.panels, story.subject),
-        *([story.bank / 1e6] if story.bank else []),
     )
-    return dict(zip(MEASURES, values, strict=False))
+    *of_panels, of_bank = MEASURES
+    size = {of_bank: story.bank / 1e6} if story.bank else {}
+    return dict(zip(of_panels, values, strict=True)) | size
 
 
 def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[str, Any]]:

@@ -130,13 +130,18 @@ class ComicPage(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(cls, images: Sequence[torch.Tensor | None] = (None,), **inputs: Sequence[Any]) -> list[str]:
+    def check_lazy_status(
+        cls,
+        images: Sequence[torch.Tensor | None] = (None,),
+        places: Sequence[str | None] = ("",),  # nothing is wired in
+        **inputs: Sequence[Any],
+    ) -> list[str]:
         """Look at the captions first: no hours of training and drawing for a page that cannot be lettered."""
         if layout_of(inputs) is None:
             sampler = source_of(cls.hidden, "images", SAMPLER) or {}
             size = widgets_of(sampler, ("width", "height")) if "layout" not in sampler else None
             panel = (size["width"], size["height"]) if size else None
-            for values in calls_of({name: values for name, values in inputs.items() if name != "places"}):
+            for values in calls_of(inputs):
                 check_lettering(
                     captions_of(values["storyboard"]),
                     speeches=speeches_of(values["storyboard"]),
@@ -144,13 +149,13 @@ class ComicPage(io.ComfyNode):
                     panel=panel,
                 )
         else:
-            values = single_values({name: values for name, values in inputs.items() if name != "places"})
+            values = single_values(inputs)
             captions = captions_of(values["storyboard"])
             check_lettering(captions, columns=1, gutter=0, **lettering_of(values))
             speeches = speeches_of(values["storyboard"])
             letter_pages(captions, values["layout"], speeches=speeches, **lettering_of(values))
-        wanted = {"images": images, **{name: inputs[name] for name in ("places",) if name in inputs}}
-        return [name for name, values in wanted.items() if all(value is None for value in values)]
+        lazy = {"images": images, "places": places}
+        return [name for name, values in lazy.items() if all(value is None for value in values)]
 
     @classmethod
     def execute(cls, images: Sequence[torch.Tensor], **inputs: Sequence[Any]) -> io.NodeOutput:

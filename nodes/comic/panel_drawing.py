@@ -115,16 +115,20 @@ class PanelSampling:
             if line.latent is not None:
                 yield Drawn(line.latent)
                 continue
-            if not self._is_there(key, line, drawn):
+            panel = self._known(key, line, drawn)
+            if panel is None:
                 batch = self._batch(keys[place:], lines[place:], drawn)
                 drawn |= dict(zip(batch, self._draw(list(batch.values()), place), strict=True))
                 for other in batch:
                     PANELS.put(other, drawn[other], drawn[other].latent.nbytes)
-            yield drawn[key] if key in drawn else PANELS.get(key)
+                panel = drawn[key]
+            yield panel
 
-    def _is_there(self, key: Hashable, line: Line, drawn: Mapping[Hashable, Drawn]) -> bool:
+    @staticmethod
+    def _known(key: Hashable, line: Line, drawn: Mapping[Hashable, Drawn]) -> Drawn | None:
+        """The panel that was drawn for a line of this key; None where there is none, or it does not know the line."""
         panel = drawn[key] if key in drawn else PANELS.get(key)
-        return panel is not None and panel.knows(line)
+        return panel if panel is not None and panel.knows(line) else None
 
     def _batch(
         self, keys: Sequence[Hashable], lines: Sequence[Line], drawn: Mapping[Hashable, Drawn]
@@ -136,7 +140,7 @@ class PanelSampling:
                 break
             if line.latent is not None or key in batch or not lines[0].joins(line):
                 continue
-            if not self._is_there(key, line, drawn):
+            if self._known(key, line, drawn) is None:
                 batch[key] = line
         return batch
 

@@ -23,12 +23,13 @@ class Seeing:
     def __init__(self) -> None:
         self._watched: dict[Hashable, tuple[ModelPatcher, PlaceWatcher]] = {}
         self._watcher = PlaceWatcher()
-        self._rows: list[list[WordsRow]] = []
+        self._rows: Sequence[Sequence[WordsRow]] = ()
 
     def look(
         self, key: Hashable, model: ModelPatcher, wanted: Sequence[Sequence[WordsRow]], height: int, width: int
     ) -> ModelPatcher:
-        """A clone of `model` whose next run, of latents of this size, is looked at for the words of each of its rows.
+        """A clone of `model` whose next run, of latents of this size, is looked at for the words of each of its rows,
+        as `rows_of` gives them.
 
         `key` is the same for what draws alike.
         """
@@ -36,7 +37,7 @@ class Seeing:
             watcher = PlaceWatcher()
             self._watched[key] = with_phase(model, watcher, beside=LOOKED_AT), watcher
         looked_at, self._watcher = self._watched[key]
-        self._rows = [list(dict.fromkeys(rows)) for rows in wanted]
+        self._rows = wanted
         words = [
             tuple(rows[slot] if slot < len(rows) else (1, ()) for rows in self._rows)
             for slot in range(max(map(len, self._rows)))
@@ -55,7 +56,7 @@ def looked_at(conditioning: Conditioning) -> Conditioning:
 
 
 def rows_of(positives: Sequence[Conditioning], speakers: Sequence[WordsRow]) -> list[WordsRow]:
-    """What to look for in a picture of these prompts: its speakers, and its subject, should it speak one day.
+    """What to look for in a picture of these prompts, each once: who speaks, and the subject, should it speak one day.
 
     Nothing where the picture is drawn in parts: who is in them is known.
     """

@@ -145,12 +145,12 @@ class _Reading:
         That is a cast's subject, or the name, where the prompt has it; who goes by a word of the panel's character, or
         is the only one whose name the prompt has not, is the character.
         """
-        if panel.parts:
+        there = [speech for speech in panel.speech if speech.manner != SOUND and speech.side != "off"]
+        names = {speech.speaker.casefold(): speech.speaker for speech in there if not speech.is_placed}
+        if panel.parts or not names:
             return {}
         subjects = {name.casefold(): subject for name, subject in self._subjects.items()}
         shown = self._row(panel, self._subject_of(panel.characters))
-        there = [speech for speech in panel.speech if speech.manner != SOUND and speech.side != "off"]
-        names = {speech.speaker.casefold(): speech.speaker for speech in there if not speech.is_placed}
         rows = {name: self._row(panel, subjects.get(name, speaker)) for name, speaker in names.items()}
         unnamed = [name for name, (_, places) in rows.items() if not places]
         for name, (_, places) in rows.items():
