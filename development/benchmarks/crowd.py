@@ -80,11 +80,15 @@ def crowd(folder: Path, count: int) -> dict[str, torch.Tensor]:
 
 
 def picked(panels: torch.Tensor, others: Mapping[str, torch.Tensor], right: str) -> float:
-    """Share of panels' codes (n, c) whose nearest subject is `right`; a subject's code is the mean of its photos'."""
-    names = list(others)
-    middle = torch.nn.functional.normalize(torch.stack([codes.mean(0) for codes in others.values()]), dim=-1)
-    nearest = (panels @ middle.T).argmax(-1).tolist()
-    return float(np.mean([names[index] == right for index in nearest]))
+    """Share of panels' codes (n, c) whose nearest subject is `right`."""
+    return float(np.mean([name == right for name in nearest(panels, others)]))
+
+
+def nearest(panels: torch.Tensor, known: Mapping[str, torch.Tensor]) -> list[str]:
+    """The subject nearest to each of panels' codes (n, c); a subject's code is the mean of its photos'."""
+    names = list(known)
+    middle = torch.nn.functional.normalize(torch.stack([codes.mean(0) for codes in known.values()]), dim=-1)
+    return [names[index] for index in (panels @ middle.T).argmax(-1).tolist()]
 
 
 class Onlooker(torch.nn.Module):

@@ -25,9 +25,7 @@ trained, of the subjects whose kind of head Mini can draw:
 """
 
 import argparse
-import hashlib
 import itertools
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,15 +33,13 @@ from pathlib import Path
 from typing import Any
 
 import comfy.sd
-import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file
 
 from storybooth.development.benchmarks.crowd import checked, crowd, picked
 from storybooth.development.benchmarks.crowd import subjects as toys
+from storybooth.development.benchmarks.kept import Kept, Told
 from storybooth.development.benchmarks.machine import keep
 from storybooth.development.benchmarks.settings import COMPARISONS, MORE, SETTINGS, Setting
 from storybooth.development.benchmarks.studio import (
@@ -53,10 +49,10 @@ from storybooth.development.benchmarks.studio import (
     SUBJECTS,
     TRAINING,
     Drawn,
-    Studio,
     Subject,
     squares,
 )
+from storybooth.development.benchmarks.tables import by, put_in, summary, table
 from storybooth.development.mini.eye import load_eye
 from storybooth.development.mini.measures import (
     Interval,
@@ -65,13 +61,9 @@ from storybooth.development.mini.measures import (
     difference,
     diversity,
     fidelity,
-    interval,
     leakage,
     look,
 )
-from storybooth.files import write_whole
-from storybooth.nodes.mini.network import WEIGHTS
-from storybooth.training.stable_safetensors import save_tensors
 from storybooth.workshop import DEV
 
 MEASURES = ("fidelity", "consistency", "adherence", "diversity", "leakage", "bank, MB")
@@ -99,25 +91,12 @@ KNOWN = ("a red cat plush", "a yellow dog plush", "a blue frog plush", "a pink p
 Values = dict[str, float]
 
 
-class Drawings:
-    """Pictures and LoRAs, each made once, in a folder of their own for these weights and settings."""
+class Drawings(Kept):
+    """Stories in all settings, each drawn once, and what is known beforehand."""
 
     def __init__(self, folder: Path, seeds: int, loras: int) -> None:
-        digest = hashlib.sha256()
-        for name in ("unet", "text", "vae"):
-            digest.update((WEIGHTS / f"{name}.safetensors").read_bytes())
-        digest.update(repr((Drawn._fields, SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)).encode())
-        self._folder = folder / digest.hexdigest()[:12]
-        self._folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder, Drawn._fields, SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)
         self.seeds, self._loras = seeds, loras
-        self._studio: Studio | None = None
-
-    @property
-    def studio(self) -> Studio:
-        """Mini, loaded when something is to be drawn."""
-        if self._studio is None:
-            self._studio = Studio()
-        return self._studio
 
     def story(self, subject: Subject, seed: int, name: str) -> Drawn:
         """A subject's story in the setting of this name."""
@@ -154,34 +133,23 @@ class Drawings:
         return self._kept(f"{subject.name}, photos", decoded).panels
 
     def _kept(self, name: str, draw: Callable[[], Drawn]) -> Drawn:
-        """A story from a file of this name, a row of squares that are transparent where the subject is; drawn where
-        there is none."""
-        file = self._folder / f"{name}.png"
-        if not file.exists():
+        """A story from a file of this name, whose pictures are transparent where the subject is; drawn where there is
+        none."""
+
+        def layers() -> Told:
             made = draw()
-            layers = torch.cat([made.panels, (~made.subject).to(made.panels)[..., None]], dim=-1)
-            row = torch.cat(list(layers), dim=1).mul(255).round().clamp(0, 255).byte()
-            told = PngInfo()
-            told.add_text("bank", str(made.bank))
-            picture = Image.fromarray(row.cpu().numpy(), "RGBA")
-            write_whole(file, lambda temporary: picture.save(temporary, "PNG", pnginfo=told))
-        with Image.open(file) as picture:
-            row, bank = torch.from_numpy(np.array(picture)), int(picture.text["bank"])
-        layers = torch.stack(row.split(row.shape[0], dim=1))
-        return Drawn(layers[..., :3].float() / 255, layers[..., 3] == 0, bank)
+            behind = (~made.subject).to(made.panels)[..., None]
+            return torch.cat([made.panels, behind], dim=-1), {"bank": str(made.bank)}
+
+        kept, told = self.pictures(name, layers)
+        return Drawn(kept[..., :3], kept[..., 3] == 0, int(told["bank"]))
 
     def _taught(self, subject: Subject, setting: Setting, seed: int) -> tuple[ModelPatcher, comfy.sd.CLIP | None]:
         """Mini with the subject's LoRA, and a CLIP that knows its own word where it has one."""
-        file = self._folder / f"{subject.name}, {seed}, {setting.learned}.safetensors"
-        word = file.with_name(re.sub(r"\W+", "_", file.stem) + ".word.safetensors")
         settings = setting.training(seed)
-        if not file.exists():
-            trained = self.studio.learn(subject, settings, setting.photos)
-            if trained.word:
-                save_tensors(word, trained.word, {})
-            save_tensors(file, trained.tensors, {})
-        model = self.studio.with_lora(load_file(file), settings)
-        return model, self.studio.with_word(setting.own_word, word) if setting.own_word else None
+        file = self.lora(f"{subject.name}, {seed}, {setting.learned}", subject, settings, setting.photos)
+        word = self.studio.with_word(setting.own_word, self.word_of(file)) if setting.own_word else None
+        return self.studio.with_lora(load_file(file), settings), word
 
 
 @dataclass(frozen=True)
@@ -290,26 +258,6 @@ def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[st
     return rows
 
 
-def by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Rows in groups of the same `key`, in their order."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(row[key], []).append(row)
-    return groups
-
-
-def summary(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Interval]]:
-    """The intervals of every group's measures."""
-    return {
-        name: {
-            measure: interval([row[measure] for row in group])
-            for measure in (*MEASURES, *OF_A_CROWD)
-            if measure in group[0]
-        }
-        for name, group in by(rows, key).items()
-    }
-
-
 def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interval]]:
     """The paired differences of COMPARISONS."""
     groups = by(rows, "setting")  # each in the same order of subjects and seeds
@@ -324,47 +272,16 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interv
     }
 
 
-def table(title: str, content: Mapping[str, Mapping[str, Interval]], signed: bool = False) -> str:
-    """Intervals as Markdown. Where they are differences, those whose interval leaves out 0 are bold."""
-    measures = [name for name in (*MEASURES, *OF_A_CROWD) if any(name in values for values in content.values())]
-    lines = [f"| {title} | {' | '.join(measures)} |", "|---|" + "--:|" * len(measures)]
-    for name, values in content.items():
-        cells = [_cell(values[measure], signed) if measure in values else "" for measure in measures]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cell(value: Interval, signed: bool) -> str:
-    form, digits = ("+.3f", 3) if signed else (".2f", 2)
-    mean, low, high = (format(round(number, digits) + 0.0, form) for number in (value.mean, value.low, value.high))
-    text = f"{mean} ({low} … {high})".replace("-", "−")
-    return f"**{text}**" if signed and value.excludes(0) else text
-
-
 def tables(rows: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]) -> str:
     """All tables."""
+    told = (*MEASURES, *OF_A_CROWD)
     return "\n\n".join(
         [
-            table("setting", summary(rows, "setting")),
-            *([table("paired difference", found, signed=True)] if (found := differences(rows)) else []),
-            *([table("where the answer is known", summary(cases, "case"))] if cases else []),
+            table("setting", summary(rows, "setting", told), told),
+            *([table("paired difference", found, told, signed=True)] if (found := differences(rows)) else []),
+            *([table("where the answer is known", summary(cases, "case", told), told)] if cases else []),
         ]
     )
-
-
-END = "<!-- end of tables -->"
-
-
-def put_in(file: Path, text: str, section: str = "") -> None:
-    """Put the tables between the marks of this section, or of the main tables. Raises ValueError where the file lacks
-    these."""
-    content = file.read_text(encoding="utf-8")
-    begin = f"<!-- tables of development/benchmarks/quality.py{section and f': {section}'} -->"
-    before, mark, rest = content.partition(begin)
-    _, end, after = rest.partition(END)
-    if not (mark and end):
-        raise ValueError(f"{file} has no place for the tables: expected the lines {begin} and {END}.")
-    write_whole(file, lambda path: path.write_text(f"{before}{mark}\n\n{text}\n\n{end}{after}", encoding="utf-8"))
 
 
 def main() -> None:
@@ -396,7 +313,7 @@ def main() -> None:
     text = tables(rows, cases)
     print(f"\n{text}")
     if arguments.write:
-        put_in(arguments.write, text, arguments.section)
+        put_in(arguments.write, "quality", text, arguments.section)
     made = {
         "seeds": arguments.seeds,
         "loras": arguments.loras,

@@ -147,11 +147,14 @@ class Studio:
                 trainer.advance()
             return learned(trainer)
 
-    def with_lora(self, lora: Mapping[str, torch.Tensor], settings: Settings = TRAINING) -> ModelPatcher:
-        """Mini with a LoRA, or T-LoRA, of these settings at strength 1."""
+    def with_lora(
+        self, lora: Mapping[str, torch.Tensor], settings: Settings = TRAINING, model: ModelPatcher | None = None
+    ) -> ModelPatcher:
+        """Mini, or a `model` made of it, with a LoRA, or T-LoRA, of these settings at strength 1."""
+        model = model or self.model
         if kind := Kind.asked_for(settings):
-            return with_tlora(self.model, lora, kind, 1.0)
-        return comfy.sd.load_lora_for_models(self.model, None, lora, 1.0, 0.0)[0]
+            return with_tlora(model, lora, kind, 1.0)
+        return comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)[0]
 
     def with_word(self, word: str, file: Path) -> comfy.sd.CLIP:
         """Mini's text encoders, for which `word` is the embedding in `file`."""
@@ -176,7 +179,7 @@ class Studio:
         storyboard, size, onlooker = self._storyboard(script, words, clip or self.clip), 0, Onlooker()
         if settings is not None:
             bank = self._bank(model, storyboard, seed, settings)
-            model, size = _run(ConsistentAttention, model=model, bank=bank, **settings.of_reader()), bank.size
+            model, size = run_node(ConsistentAttention, model=model, bank=bank, **settings.of_reader()), bank.size
         model = with_phase(model, onlooker)
         shown = storyboard.shown
         # As Story Panel Sampler does it, but all in one batch, which is several times faster. Panels of a full bank
@@ -193,12 +196,12 @@ class Studio:
 
     @staticmethod
     def _storyboard(script: str, words: str, clip: comfy.sd.CLIP) -> EncodedStoryboard:
-        return _run(Storyboard, clip=clip, script=script, subject=words, **STORYBOARD)
+        return run_node(Storyboard, clip=clip, script=script, subject=words, **STORYBOARD)
 
     @staticmethod
     def _bank(model: ModelPatcher, storyboard: EncodedStoryboard, seed: int, settings: BankSettings) -> IdentityBank:
         inputs = {"model": model, "storyboard": storyboard, "seed": seed, **SAMPLING, **settings.of_writer()}
-        return _run(IdentityBankWriter, **inputs)
+        return run_node(IdentityBankWriter, **inputs)
 
     @staticmethod
     def _latents(
@@ -216,6 +219,6 @@ class Studio:
         )
 
 
-def _run(node: type, **inputs: Any) -> Any:
+def run_node(node: type, **inputs: Any) -> Any:
     """The first output of one of the pack's nodes, as ComfyUI would call it."""
     return node.PREPARE_CLASS_CLONE(None).execute(**inputs).args[0]
