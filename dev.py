@@ -19,9 +19,10 @@ BENCHMARKS = ("attention", "full_story", "quality", "training", "training_memory
 
 TEST_HELP = """usage: dev.py test [PYTEST ARGUMENT ...]
 
-Checks format and lint, then runs all tests on both releases of ComfyUI. Arguments go to pytest:
+Checks format and lint, then runs all tests, those that ComfyUI matters to on both releases. Arguments go to pytest:
   dev.py test tests/unit        only what needs no ComfyUI
   dev.py test -k 0.30.0 -x      one release, up to the first failure
+  dev.py test --everything      on both releases even what one is enough for
   dev.py test -n0               in one process instead of one a core, four at most"""
 
 

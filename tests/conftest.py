@@ -10,7 +10,7 @@ import re
 import runpy
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,25 @@ def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield running
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--everything`: all tests on both releases."""
+    parser.addoption("--everything", action="store_true", help="tests marked `once` run on both releases, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """One release after the other: a worker of `dev.py test` starts each server once. What needs none comes last."""
+    if not config.getoption("everything"):
+        deselect(config, items, lambda item: _release(item.nodeid) == host.OLDEST and item.get_closest_marker("once"))
     order = [*host.RELEASES, ""]
     items.sort(key=lambda item: order.index(_release(item.nodeid)))
+
+
+def deselect(config: pytest.Config, items: list[pytest.Item], which: Callable[[pytest.Item], object]) -> None:
+    """Leave these tests out; pytest says how many."""
+    left_out = [item for item in items if which(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -109,7 +109,7 @@ class Pictures(Kept):
         model = self.studio.model
         for toy in toys:
             if toy.learned:
-                file = self.lora(toy.learned.name, toy.learned, replace(TRAINING, seed=0))
+                file = self.lora(toy.learned.name, toy.learned.photos, replace(TRAINING, seed=0))
                 model = self.studio.with_lora(load_file(file), model=model)
         return model
 

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from storybooth.development.benchmarks.studio import Studio, Subject
+from storybooth.development.benchmarks.studio import Studio
 from storybooth.files import write_whole
 from storybooth.nodes.mini.network import WEIGHTS
+from storybooth.training.examples import Photos
 from storybooth.training.settings import Settings
 from storybooth.training.stable_safetensors import save_tensors
 
@@ -56,11 +57,11 @@ class Kept:
             row, told = torch.from_numpy(np.array(picture)).float() / 255, dict(picture.text)
         return torch.stack(row.chunk(count or row.shape[1] // row.shape[0], dim=1)), told
 
-    def lora(self, name: str, subject: Subject, settings: Settings, photos: int | None = None) -> Path:
-        """The file of this name with a subject's LoRA, learned where there is none, as by `Studio.learn`."""
+    def lora(self, name: str, photos: Callable[[], Photos], settings: Settings) -> Path:
+        """The file of this name with a LoRA of what the photos show, learned where there is none by `Studio.learn`."""
         file = self._folder / f"{name}.safetensors"
         if not file.exists():
-            trained = self.studio.learn(subject, settings, photos)
+            trained = self.studio.learn(photos(), settings)
             if trained.word:
                 save_tensors(self.word_of(file), trained.word, {})
             save_tensors(file, trained.tensors, {})

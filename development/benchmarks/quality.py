@@ -13,15 +13,12 @@ instance budgets and numbers of photos:
     python dev.py benchmark quality --toys 6 --crowd 60 --independent --loras 3 --settings neither "LoRA alone" \\
         "LoRA and bank" "few steps, log_normal" "few steps, uniform" "1 photo" "3 photos"
 
-Each `--section` has its own place in the file: `keep` is what banks hold and who reads them, `methods` how LoRAs are
-trained, of the subjects whose kind of head Mini can draw:
+Each `--section` has its own settings and place in the file: `keep` is what banks hold and who reads them, `methods` how
+LoRAs are trained, of the subjects whose kind of head Mini can draw:
 
-    python dev.py benchmark quality --section keep --seeds 3 --write docs/identity.md --settings "LoRA alone" \\
-        "LoRA and bank" "keep subject" "keep salient" "readers subject" "keep subject, readers subject" \\
-        "keep salient, readers subject"
+    python dev.py benchmark quality --section keep --seeds 3 --write docs/identity.md
     python dev.py benchmark quality --section methods --seeds 3 --loras 3 --only hamster "purple koala" "green lion" \\
-        --settings "LoRA, 30 steps" "T-LoRA, 30 steps" "LoRA and own word, 30 steps" "LoRA, 200 steps" \\
-        "T-LoRA, 200 steps" "LoRA and own word, 200 steps"
+        --write docs/identity.md
 """
 
 import argparse
@@ -29,6 +26,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +39,7 @@ from storybooth.development.benchmarks.crowd import checked, crowd, picked
 from storybooth.development.benchmarks.crowd import subjects as toys
 from storybooth.development.benchmarks.kept import Kept, Told
 from storybooth.development.benchmarks.machine import keep
-from storybooth.development.benchmarks.settings import COMPARISONS, MORE, SETTINGS, Setting
+from storybooth.development.benchmarks.settings import COMPARISONS, MORE, SECTIONS, SETTINGS, Setting
 from storybooth.development.benchmarks.studio import (
     SAMPLING,
     SCHEDULE,
@@ -127,7 +125,7 @@ class Drawings(Kept):
         """A subject's photos as they come out of the autoencoder."""
 
         def decoded() -> Drawn:
-            photos = self.studio.through(subject.photos()[0])
+            photos = self.studio.through(subject.photos().images)
             return Drawn(photos, torch.zeros(photos.shape[:3], dtype=torch.bool), 0)
 
         return self._kept(f"{subject.name}, photos", decoded).panels
@@ -147,7 +145,8 @@ class Drawings(Kept):
     def _taught(self, subject: Subject, setting: Setting, seed: int) -> tuple[ModelPatcher, comfy.sd.CLIP | None]:
         """Mini with the subject's LoRA, and a CLIP that knows its own word where it has one."""
         settings = setting.training(seed)
-        file = self.lora(f"{subject.name}, {seed}, {setting.learned}", subject, settings, setting.photos)
+        photos = partial(subject.photos, setting.photos, setting.masks)
+        file = self.lora(f"{subject.name}, {seed}, {setting.learned}", photos, settings)
         word = self.studio.with_word(setting.own_word, self.word_of(file)) if setting.own_word else None
         return self.studio.with_lora(load_file(file), settings), word
 
@@ -174,7 +173,7 @@ def judges(subjects: Sequence[Subject], folder: Path, count: int, independent: b
     if not count:
         return []
     eye = load_eye()
-    photos = {subject.name: squares(subject.photos()[0]) for subject in subjects} | crowd(folder, count)
+    photos = {subject.name: squares(subject.photos().images) for subject in subjects} | crowd(folder, count)
     looks: list[tuple[Callable[[torch.Tensor], torch.Tensor], str]] = [(lambda p: look(eye, p).subjects, "")]
     if independent:
         looks.append((checked(), "independent "))
@@ -186,7 +185,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Draw and judge everything: one row for each setting, subject and seed."""
     eye, rows, began = load_eye(), [], time.monotonic()
-    references = {subject.name: look(eye, squares(subject.photos()[0])).subjects for subject in subjects}
+    references = {subject.name: look(eye, squares(subject.photos().images)).subjects for subject in subjects}
     for seed, subject in itertools.product(range(drawings.seeds), subjects):
         for name in settings:
             story = drawings.story(subject, seed, name)
@@ -216,7 +215,7 @@ def judged(eye: torch.nn.Module, story: Drawn, references: torch.Tensor) -> Valu
 def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
     """The measures where the answer is known, as rows of `case` and some of MEASURES."""
     eye, rows = load_eye(), []
-    originals = {subject.name: squares(subject.photos()[0]) for subject in subjects}
+    originals = {subject.name: squares(subject.photos().images) for subject in subjects}
     original = {name: look(eye, pictures).subjects for name, pictures in originals.items()}
     decoded = {subject.name: drawings.through(subject) for subject in subjects}
     for how, photos in (("as they are", originals), ("through the autoencoder", decoded)):
@@ -294,13 +293,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=named, default=named, metavar="NAME", help="of them only these")
     parser.add_argument("--work", type=Path, default=DEV / "quality", help="folder for pictures and LoRAs")
     parser.add_argument("--write", type=Path, help="a Markdown file with a place for the tables")
-    parser.add_argument("--section", default="", help="whose marks --write takes; without cases of known answers")
+    parser.add_argument("--section", choices=SECTIONS, default="", help="of the file; without cases of known answers")
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     parser.add_argument("--toys", type=int, default=0, help="so many held-out toys of the generator as well")
     parser.add_argument("--crowd", type=int, default=0, help="so many more toys to pick the right one from: retrieval")
     parser.add_argument("--independent", action="store_true", help="with --crowd: judge by EfficientNet-Lite0 as well")
     parser.add_argument(
-        "--settings", nargs="+", choices=[*SETTINGS, *MORE], default=list(SETTINGS), metavar="NAME", help="what to draw"
+        "--settings", nargs="+", choices=[*SETTINGS, *MORE], metavar="NAME", help="what to draw; else the section's"
     )
     arguments = parser.parse_args()
     own = [subject for subject in SUBJECTS[: arguments.subjects] if subject.name in arguments.only]
@@ -308,7 +307,7 @@ def main() -> None:
     others = judges(subjects, arguments.work / "toys", arguments.crowd, arguments.independent)
     drawings = Drawings(arguments.work, arguments.seeds, arguments.loras)
     with torch.inference_mode():
-        rows = measure(drawings, subjects, arguments.settings, others)
+        rows = measure(drawings, subjects, arguments.settings or list(SECTIONS[arguments.section]), others)
         cases = [] if arguments.section else known_cases(drawings, subjects)
     text = tables(rows, cases)
     print(f"\n{text}")

@@ -1,5 +1,6 @@
 """What the benchmark `quality` draws: its settings by their names, and which of them are compared."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 from storybooth.development.benchmarks.studio import TRAINING, BankSettings
@@ -22,6 +23,8 @@ class Setting:
     photos: int | None = None
     """So many of the photos, or all of them."""
     method: Method = LORA
+    masks: bool = False
+    """Whether the loss looks at the subject, by its masks."""
     own_word: str = ""
     """The word of subjects and captions that gets tokens of its own, learned together with the LoRA; empty is none."""
     steps: int | None = None
@@ -33,6 +36,7 @@ class Setting:
         more = [f"{self.budget:g} times the steps"] if self.budget != 1 else []
         more += [f"{self.photos} photos"] if self.photos else []
         more += [self.method] if self.method != LORA else []
+        more += ["masks"] if self.masks else []
         more += [f"{self.own_word} learned"] if self.own_word else []
         more += [f"{self.steps} steps"] if self.steps else []
         return ", ".join([str(self.lora), *more])
@@ -76,13 +80,18 @@ KEEPING = {
 }
 """Banks of other tokens, and other tokens that read them: "LoRA and bank" keeps random ones, and everyone reads."""
 _LONG = 200
-_METHODS = {"LoRA": {}, "T-LoRA": {"method": T_LORA}, "LoRA and own word": {"own_word": OWN_WORD}}
-METHODS = {
-    f"{name}, {steps or TRAINING.steps} steps": Setting(**method, steps=steps)
-    for steps in (None, _LONG)
-    for name, method in _METHODS.items()
+_METHODS = {
+    "LoRA": {},
+    "T-LoRA": {"method": T_LORA},
+    "LoRA and own word": {"own_word": OWN_WORD},
+    "LoRA, masks": {"masks": True},
 }
-"""Without a bank, so that nothing but the training differs."""
+_FEW, _BUDGETS = {"": None, "1 photo, ": 1}, (TRAINING.steps, _LONG)
+METHODS = {
+    f"{name}, {few}{steps} steps": Setting(**method, photos=photos, steps=steps)
+    for (few, photos), steps, (name, method) in itertools.product(_FEW.items(), _BUDGETS, _METHODS.items())
+}
+"""From all photos and from one. Without a bank, so that nothing but the training differs."""
 MORE = {
     f"{name} steps, {kind}": Setting(kind, budget=budget)
     for name, budget in BUDGETS.items()
@@ -90,6 +99,8 @@ MORE = {
 } | {"1 photo": Setting(photos=1), "3 photos": Setting(photos=3), "10 photos": Setting(photos=10)}
 MORE |= KEEPING | METHODS
 """Drawn where `--settings` names them."""
+SECTIONS = {"": SETTINGS, "keep": ("LoRA alone", "LoRA and bank", *KEEPING), "methods": METHODS}
+"""What is drawn for each place in docs/identity.md."""
 
 COMPARISONS = (
     ("LoRA alone", "neither"),
@@ -117,10 +128,13 @@ COMPARISONS = (
     ("keep salient, readers subject", "keep salient"),
     ("keep salient", "keep subject"),
     *(
-        (f"{name}, {steps} steps", f"LoRA, {steps} steps")
-        for steps in (TRAINING.steps, _LONG)
-        for name in ("T-LoRA", "LoRA and own word")
+        (f"{name}, {few}{steps} steps", f"LoRA, {few}{steps} steps")
+        for few, steps, name in itertools.product(_FEW, _BUDGETS, _METHODS)
+        if name != "LoRA"
     ),
-    *((f"{name}, {_LONG} steps", f"{name}, {TRAINING.steps} steps") for name in _METHODS),
+    *(
+        (f"{name}, {few}{_LONG} steps", f"{name}, {few}{TRAINING.steps} steps")
+        for few, name in itertools.product(_FEW, _METHODS)
+    ),
 )
 """Where both are drawn."""

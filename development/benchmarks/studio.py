@@ -66,10 +66,11 @@ class Subject:
     words: str
     folder: Path
 
-    def photos(self) -> tuple[list[torch.Tensor], list[str]]:
-        """Photos (height, width, 3) from 0 to 1, and their captions."""
-        subject = read_subject(self.folder, self.words)
-        return [to_tensor(photo) for photo in subject.photos], subject.captions
+    def photos(self, count: int | None = None, masked: bool = False) -> Photos:
+        """The first `count` photos or all, with their captions and, where `masked`, subject masks."""
+        found = read_subject(self.folder, self.words)
+        masks = [to_tensor(mask) for mask in found.masks[:count] if mask] if masked else []
+        return Photos([to_tensor(photo) for photo in found.photos[:count]], found.captions[:count], masks=masks)
 
 
 SUBJECTS = (
@@ -134,14 +135,13 @@ class Studio:
         self.model, self.clip, self.vae = mini.load_model(), mini.load_clip(), mini.load_vae()
         comfy.utils.set_progress_bar_enabled(False)
 
-    def learn(self, subject: Subject, settings: Settings = TRAINING, count: int | None = None) -> TrainedLora:
-        """A LoRA of the subject, learned from its first `count` photos or from all."""
-        photos, captions = subject.photos()
-        examples = encode_photos(self.model, self.clip, self.vae, Photos(photos[:count], captions[:count]), settings)
+    def learn(self, photos: Photos, settings: Settings = TRAINING) -> TrainedLora:
+        """A LoRA of the subject that the photos show."""
+        examples = encode_photos(self.model, self.clip, self.vae, photos, settings)
         with training_mode():
             unet = training_unet(self.model, torch.float32)
             device = self.model.load_device
-            word = own_word(self.clip, sorted({*captions[:count]}), settings, device)
+            word = own_word(self.clip, sorted({*photos.captions}), settings, device)
             trainer = make_trainer(unet, examples, settings, device, word=word)
             while trainer.step < settings.steps:
                 trainer.advance()

@@ -57,7 +57,7 @@ class Judge:
         self._eye = load_eye()
         self._known = {}
         for toy in toys:
-            shown = squares(toy.learned.photos()[0]) if toy.learned else drawn.alone(toy, OF_REFERENCES)
+            shown = squares(toy.learned.photos().images) if toy.learned else drawn.alone(toy, OF_REFERENCES)
             self._known[toy.words] = look(self._eye, shown).subjects
 
     def __call__(self, pictures: torch.Tensor) -> list[str]:

@@ -1,11 +1,13 @@
 """Photos of plushes that Mini never saw, for measurements: `python -m development.mini.held_out --parts FOLDER`.
 
-Eight of each in `held_out/`, with captions, as a user would take them: most on plain backgrounds, some in places.
+Eight of each in `held_out/`, with captions and subject masks, as a user would take them: half of them on plain
+backgrounds, half in places.
 """
 
 import argparse
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from .parts import Parts, fetch
 from .places import PLACES
 from .subjects import HELD_OUT
-from .world import Scene, paint_scene
+from .world import Scene, mask_scene, paint_scene
 
 FOLDER = Path(__file__).parent / "held_out"
 SEED = 11
@@ -51,8 +53,9 @@ def paint(name: str, parts: Parts) -> None:
     lines = []
     for index, scene in enumerate(scenes(name)):
         file = f"{index:02}.jpg"
-        draw = np.random.default_rng((SEED, list(PLUSHES).index(name), index))
-        paint_scene(scene, draw, parts).save(folder / file, quality=92)
+        draw = partial(np.random.default_rng, (SEED, list(PLUSHES).index(name), index))
+        paint_scene(scene, draw(), parts).save(folder / file, quality=92)
+        mask_scene(scene, draw, parts).convert("1").save(folder / f"{index:02}.mask.png", optimize=True)
         lines.append(json.dumps({"file_name": file, "text": caption(name, scene)}))
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

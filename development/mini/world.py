@@ -3,6 +3,7 @@
 Held out are the subjects in `subjects.HELD_OUT`, and for every subject one place that it is never seen in.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -57,16 +58,25 @@ def draw_scene(draw: Draw, subjects: tuple[Subject, ...] = SUBJECTS) -> Scene:
     return replace(scene, action=str(draw.choice(actions)), sunglasses=bool(subject.body) and extra < 0.16)
 
 
-def paint_scene(scene: Scene, draw: Draw, parts: Parts) -> Image.Image:
-    """Paint a scene: RGB, RESOLUTION pixels on each side."""
+def paint_scene(scene: Scene, draw: Draw, parts: Parts, ground: str | None = None) -> Image.Image:
+    """Paint a scene: RGB, RESOLUTION pixels on each side. `ground`: a colour that its place is painted over with."""
     canvas = Image.new("RGB", (SIZE, SIZE))
     if scene.backdrop:
         paint_plain(draw, canvas, scene.backdrop)
     else:
         next(place for place in PLACES if place.name == scene.place).paint(draw, parts, canvas, scene.time)
+    if ground:
+        canvas.paste(ground, (0, 0, SIZE, SIZE))
     if scene.subject:
         _paint_subject(scene, draw, parts, canvas)
     return canvas.resize((RESOLUTION, RESOLUTION), Image.Resampling.HAMMING)
+
+
+def mask_scene(scene: Scene, draw: Callable[[], Draw], parts: Parts) -> Image.Image:
+    """Where a scene shows its subject, without its shadow: 255 there and 0 elsewhere. `draw`: begins anew each time."""
+    black, white = (np.asarray(paint_scene(scene, draw(), parts, ground), float) for ground in ("black", "white"))
+    opaque = 1 - (white - black).mean(axis=-1) / 255  # a shadow lets more than 0.4 of the ground through
+    return Image.fromarray(np.where(opaque > 0.7, 255, 0).astype(np.uint8))
 
 
 def _paint_subject(scene: Scene, draw: Draw, parts: Parts, canvas: Image.Image) -> None:

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from storybooth.development import browser
 from storybooth.development.canvas import open_canvas
+from storybooth.tests.conftest import deselect
 from storybooth.workshop import host
 from storybooth.workshop.server import Server
 
@@ -34,10 +35,7 @@ def chromium() -> Iterator[Browser]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave Nodes 2.0 out on the oldest release: there it was an experiment."""
     values = {item: getattr(getattr(item, "callspec", None), "params", {}) for item in items}
-    left_out = [item for item in items if values[item].get("nodes2") and values[item].get("comfy") == host.OLDEST]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    deselect(config, items, lambda item: values[item].get("nodes2") and values[item].get("comfy") == host.OLDEST)
 
 
 @pytest.fixture

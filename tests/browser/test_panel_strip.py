@@ -89,6 +89,7 @@ def test_panels_appear_and_survive_a_reload_but_not_the_loss_of_their_files(comf
     expect(page.locator(".storybooth-strip img")).to_have_count(0)
 
 
+@pytest.mark.once
 @modes
 def test_slots_fill_one_by_one(comfy, page, graph, nodes2):
     show(comfy, page, graph, nodes2)
@@ -105,6 +106,7 @@ def test_slots_fill_one_by_one(comfy, page, graph, nodes2):
     expect(pictures.locator("img")).to_have_attribute("alt", "3. <b>third</b>")
 
 
+@pytest.mark.once
 def test_the_strip_takes_part_in_neither_prompt_nor_widget_values(canvas, graph):
     page = load(canvas(), graph)
     run(page)
@@ -115,6 +117,7 @@ def test_the_strip_takes_part_in_neither_prompt_nor_widget_values(canvas, graph)
     assert saved == widgets - 1
 
 
+@pytest.mark.once
 def test_each_sampler_has_its_own_strip(canvas, graph):
     page = load(canvas(), {**graph, "others": graph["panels"]})
     image = {"filename": "none.png", "subfolder": "", "type": "temp"}
@@ -125,6 +128,7 @@ def test_each_sampler_has_its_own_strip(canvas, graph):
         expect(page.locator(f".storybooth-strip:has(> span:nth-child({slots}):last-child)")).to_have_count(1)
 
 
+@pytest.mark.once
 @modes
 def test_the_properties_panel_leaves_the_strip_where_and_as_large_as_it_was(comfy, page, graph, nodes2):
     show(comfy, page, graph, nodes2)
@@ -145,6 +149,7 @@ def test_the_properties_panel_leaves_the_strip_where_and_as_large_as_it_was(comf
     assert settled(page, HEIGHT) == height
 
 
+@pytest.mark.once
 @modes
 def test_the_last_blurry_preview_goes_when_the_panels_are_there(canvas, graph, nodes2):
     page = load(canvas(nodes2), graph)
@@ -180,6 +185,7 @@ def test_a_run_that_was_cached_is_shown_again(comfy, page, graph):
         expect(page.locator(".storybooth-training strong")).to_have_text("2 steps done")
 
 
+@pytest.mark.once
 @modes
 def test_a_sampler_inside_a_subgraph_shows_its_panels(comfy, page, graph, nodes2):
     show(comfy, page, graph, nodes2)
@@ -191,6 +197,7 @@ def test_a_sampler_inside_a_subgraph_shows_its_panels(comfy, page, graph, nodes2
     expect(page.locator(".storybooth-strip a")).to_have_count(3)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("remembered", "slots"),
     [
@@ -217,6 +224,7 @@ def test_whatever_a_workflow_from_elsewhere_remembers_loads(canvas, graph, remem
     expect(strip.locator("> *")).to_have_count(2)
 
 
+@pytest.mark.once
 def test_a_removed_sampler_is_forgotten(comfy, page, graph):
     show(comfy, page, graph)
     errors = []

@@ -8,6 +8,7 @@ from torch import zeros
 from storybooth.development.canvas import open_canvas, open_graph, wait_for_frames
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 def test_pages_are_shown_and_the_file_is_named(comfy, page, nodes2):
     name = f"shown_{'vue' if nodes2 else 'classic'}"

@@ -1,10 +1,13 @@
 """What a node says of itself on a canvas in another language."""
 
+import pytest
+
 from storybooth.development.canvas import open_canvas, open_graph
 
 LINE = "app.rootGraph.getNodeById('load').widgets.find(({ name }) => name === '$$node-text-preview')?.value"
 
 
+@pytest.mark.once
 def test_a_nodes_status_is_said_in_the_canvas_language(comfy, page):
     """As soon as ComfyUI shows it: the line is one that Python has made."""
     load = {"folder": "storybooth samples/blue_plush", "default_caption": ""}

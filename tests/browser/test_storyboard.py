@@ -131,6 +131,7 @@ def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, 
     )
 
 
+@pytest.mark.once
 @modes
 def test_the_mouse_opens_and_drags_cards_and_the_text_is_followed(comfy, page, nodes2):
     show(comfy, page, story.SCRIPT, nodes2)
@@ -166,6 +167,7 @@ def test_the_mouse_opens_and_drags_cards_and_the_text_is_followed(comfy, page, n
     expect(page.locator(".storybooth-board")).to_be_hidden()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "remembered", ["none", [None, 7, {}, {"image": {"filename": "<img src=x>"}, "written": WALKING}]]
 )
@@ -183,6 +185,7 @@ def test_whatever_a_workflow_from_elsewhere_remembers_loads(comfy, page, remembe
     expect(page.locator("img[src='x']")).to_have_count(0)
 
 
+@pytest.mark.once
 def test_the_canvas_speaks_the_language_that_it_is_set_to(comfy, page):
     """Korean: the node, the board and what they say; keys and the script stay what they are."""
     page.request.post(f"{comfy.url}/settings", data={"Comfy.Locale": "ko"})

@@ -95,6 +95,7 @@ def test_the_curve_fills_survives_a_reload_and_stops_with_what_was_learned(comfy
     expect(page.locator(".storybooth-training a")).to_have_attribute("title", "report")
 
 
+@pytest.mark.once
 @modes
 def test_a_trainer_inside_a_subgraph_shows_its_curve_and_can_be_stopped(comfy, page, graph, nodes2):
     graph["trainer"]["inputs"]["lora_name"] = f"inside-{nodes2}"
@@ -112,6 +113,7 @@ def test_a_trainer_inside_a_subgraph_shows_its_curve_and_can_be_stopped(comfy, p
     wait_for_steps(page, step, "app.canvas.graph.nodes[0]")
 
 
+@pytest.mark.once
 @modes
 def test_every_message_is_shown(canvas, graph, nodes2):
     page = load(canvas(nodes2), graph)
@@ -134,6 +136,7 @@ def test_every_message_is_shown(canvas, graph, nodes2):
     expect(view).to_contain_text("The first step is on its way.")
 
 
+@pytest.mark.once
 def test_a_lost_server_cannot_be_told_to_stop(comfy, page, graph):
     show(comfy, page, graph)
     send(page)
@@ -146,6 +149,7 @@ def test_a_lost_server_cannot_be_told_to_stop(comfy, page, graph):
     expect(button).to_be_hidden()
 
 
+@pytest.mark.once
 def test_messages_of_another_training_are_not_shown(canvas, graph):
     other = {**graph["trainer"], "inputs": {**graph["trainer"]["inputs"], "lora_name": "o"}}
     page = load(canvas(), {**graph, "other": other})
@@ -157,6 +161,7 @@ def test_messages_of_another_training_are_not_shown(canvas, graph):
     expect(page.locator(TITLE).filter(has_text="Step 2")).to_have_count(1)
 
 
+@pytest.mark.once
 def test_the_view_takes_part_in_neither_prompt_nor_widget_values(canvas, graph):
     page = load(canvas(), graph)
     send(page)
@@ -167,6 +172,7 @@ def test_the_view_takes_part_in_neither_prompt_nor_widget_values(canvas, graph):
     assert saved[-1] == 0, "sample_every is the last"
 
 
+@pytest.mark.once
 def test_progress_texts_are_written_into_the_view(canvas, graph):
     """ComfyUI would add a widget for them, which makes the node taller."""
     page = load(canvas(), graph)
@@ -181,6 +187,7 @@ def test_progress_texts_are_written_into_the_view(canvas, graph):
     assert page.evaluate(f"[{NODE}.widgets.length, {NODE}.size[1]]") == before
 
 
+@pytest.mark.once
 def test_a_removed_trainer_is_forgotten(comfy, page, graph):
     show(comfy, page, graph)
     errors = []

@@ -131,11 +131,10 @@ WIRE_BOTH = f"""(name) => {{
 }}"""
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 def test_blueprints_draw_a_page_and_the_board_edits_the_script_outside(comfy, page, nodes2):
     """The canvas makes of the script a widget of the subgraph's own node: the board inside shows and edits that."""
-    if comfy.release == host.OLDEST:
-        pytest.skip("the canvas is the same, and so are the subgraphs")
     lines = ["[id] {subject} in a forest # one", "{subject} on a beach # two", "a hill # three"]
     ours = {entry["name"]: key for key, entry in comfy.get_json("/global_subgraphs").items()}
     both, draw = (json.loads(comfy.get_json(f"/global_subgraphs/{ours[name]}")["data"]) for name in BLUEPRINTS)
@@ -214,6 +213,7 @@ def test_the_api_twin_leaves_nothing_to_defaults(comfy, name):
         assert required.keys() <= node["inputs"].keys(), key
 
 
+@pytest.mark.once
 def test_templates_are_found_by_what_people_search_for(comfy, page):
     open_canvas(page, comfy.url)
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
@@ -247,6 +247,7 @@ def enter_app_mode(page):
     expect(button).to_be_visible()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", APP)
 def test_app_mode_shows_photos_subject_story_and_run(comfy, page, name):
     if comfy.release == host.OLDEST:
@@ -260,6 +261,7 @@ def test_app_mode_shows_photos_subject_story_and_run(comfy, page, name):
     assert set(outputs) <= set(workflow["extra"]["linearData"]["outputs"])
 
 
+@pytest.mark.once
 def test_a_grid_of_equal_panels_is_one_key_away(comfy, page):
     """Ctrl+B on Page Layout takes it out, as the note says: what is queued then has no layout."""
     open_canvas(page, comfy.url)
@@ -309,6 +311,7 @@ def inside(box, group):
     return x <= box[0] and y <= box[1] and box[0] + box[2] <= x + width and box[1] + box[3] <= y + height
 
 
+@pytest.mark.once
 def test_the_canvas_offers_the_models_that_sdxl_needs(comfy, page):
     open_canvas(page, comfy.url)
     workflow = open_template(page, SDXL)
@@ -322,20 +325,27 @@ def test_the_canvas_offers_the_models_that_sdxl_needs(comfy, page):
 
 
 @pytest.mark.parametrize(
-    ("name", "nodes2", "seed"),
-    [(MINI, False, 42), (MINI, True, 43), (CAST, True, 42)],
-    ids=["classic", "nodes2", "cast"],
+    ("name", "nodes2", "changes"),
+    [
+        pytest.param(MINI, False, {}, marks=pytest.mark.once),
+        (MINI, False, {"lora_name": "classic", "seed": 43, "steps": 4}),
+        (MINI, True, {"lora_name": "nodes2", "seed": 44, "steps": 4}),
+        (CAST, True, {"steps": 4}),
+    ],
+    ids=["as shipped", "classic", "nodes2", "cast"],
 )
-def test_run_draws_the_page_and_fills_the_strip(comfy, page, name, nodes2, seed):
+def test_run_draws_the_page_and_fills_the_strip(comfy, page, name, nodes2, changes):
     """As shipped, then with other panels: what comes from ComfyUI's cache is not shown again. Then the story of two."""
     open_canvas(page, comfy.url, nodes2)
     open_template(page, name)
     page.evaluate(
-        """(seed) => {
-            const panels = app.rootGraph.nodes.find((node) => node.type === "StoryBoothPanelSampler");
-            panels.widgets.find((widget) => widget.name === "seed").value = seed;
+        """(changes) => {
+            for (const { widgets, comfyClass } of app.rootGraph.nodes)
+                for (const widget of widgets ?? [])
+                    if (comfyClass.startsWith("StoryBooth") && widget.name in changes)
+                        widget.value = changes[widget.name];
         }""",
-        seed,
+        changes,
     )
     page.evaluate("() => { app.api.addEventListener('execution_success', () => (window.finished = true)); }")
     page.get_by_test_id("queue-button").click()

@@ -3,7 +3,16 @@
   const graph = app.rootGraph ?? app.graph;
   app.canvas.draw(true, true);
   const context = document.createElement("canvas").getContext("2d");
-  context.lineWidth = 7; // as wide as the steps below
+  context.lineCap = "round";
+  /** Whether a path passes through a box: boxes that are near it are halved, until they are as small as a wire is wide. */
+  const passes = (path, left, top, width, height) => {
+    if (width <= 0 || height <= 0) return false;
+    context.lineWidth = Math.hypot(width, height); // all of a box is as near to its middle as half of that
+    if (!context.isPointInStroke(path, left + width / 2, top + height / 2)) return false;
+    if (Math.max(width, height) <= 4) return true;
+    const [w, h] = width > height ? [width / 2, height] : [width, height / 2];
+    return passes(path, left, top, w, h) || passes(path, left + width - w, top + height - h, w, h);
+  };
   const found = new Set();
   for (const link of graph.links.values()) {
     const segments = [link];
@@ -14,13 +23,8 @@
         const [left, top, width, height] = node.getBounding();
         // What only touches an edge is not behind; a wire's own nodes have its ends inside.
         const inset = node.id === link.origin_id || node.id === link.target_id ? 24 : 6;
-        const hit = () => {
-          for (let x = left + inset; x <= left + width - inset; x += 6)
-            for (let y = top + 6; y <= top + height - 6; y += 6)
-              if (context.isPointInStroke(segment.path, x, y)) return true;
-          return false;
-        };
-        if (hit()) found.add(`${link.origin_id}.${link.origin_slot} to ${link.target_id}.${link.target_slot} behind ${node.id} ${node.type}`);
+        if (passes(segment.path, left + inset, top + 6, width - 2 * inset, height - 12))
+                  found.add(`${link.origin_id}.${link.origin_slot} to ${link.target_id}.${link.target_slot} behind ${node.id} ${node.type}`);
       }
     }
   }

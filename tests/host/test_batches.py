@@ -10,6 +10,7 @@ def measured(measure_within):
     return measure_within("batches.py")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", ["compact euler", "full euler", "compact euler_ancestral"])
 def test_panels_at_once_are_those_drawn_alone(measured, case):
     result = measured[case]

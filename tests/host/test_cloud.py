@@ -24,6 +24,8 @@ from safetensors.torch import load
 from storybooth.tests.host.story import photo
 from storybooth.workshop import ROOT
 
+pytestmark = pytest.mark.once
+
 WANTED = {".png", ".pdf", ".safetensors"}
 """Page, comic and LoRA."""
 

@@ -34,6 +34,8 @@ from ray.cluster_utils import Cluster
 
 from storybooth.workshop.painter import DONE, FAILED, LOST, REFUSED, Job, Loan, Painter
 
+pytestmark = pytest.mark.once
+
 STORE = {"object_store_memory": 80 * 2**20, "num_cpus": 2}
 NOTICED = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "health_check_timeout_ms": 2000}
 """A lost node is noticed within seconds, not half a minute."""
@@ -89,7 +91,7 @@ _DEFAULTS = {
 
 def command(stories, out, *more):
     words = [sys.executable, ROOT / "scripts" / "draw_stories.py", stories, "--out", out]
-    return [*map(str, words), "--workflow", str(stories.with_name("small.json")), "--patience", "60", *more]
+    return [*map(str, words), "--workflow", str(stories.with_name("small.json")), *more]
 
 
 def results(out):
@@ -119,24 +121,29 @@ class Script:
                 return
         raise AssertionError(f"it never said {words!r}:\n{self.told}")
 
+    def ended(self):
+        """Whether it has; then all that it told is told."""
+        if self._run.poll() is None:
+            return False
+        self.told += self._run.stdout.read()
+        return True
+
     def __exit__(self, *_):
         self._run.kill()
         self.told += self._run.communicate(timeout=100)[0]
 
 
-def at_work(*servers):
-    """Wait until each has been given something: a Ray worker stands behind it."""
+def at_work(*servers, script=None):
+    """Wait until each has been given something, a Ray worker stands behind it, while the script runs."""
     waited = set(servers)
     until = time.monotonic() + 600
-    while waited and time.monotonic() < until:
+    while waited and time.monotonic() < until and not (script and script.ended()):
         waited -= {server for server in waited if server.get_json("/queue")["queue_running"]}
         time.sleep(0.05)
-    assert not waited, "no work came to " + ", ".join(server.url for server in waited)
+    assert not waited, f"no work came to {[server.url for server in waited]}:\n{script.told if script else ''}"
 
 
 def test_a_node_a_server_and_the_script_die_and_nothing_is_lost(comfy, stories, tmp_path):
-    if comfy.release != host.NEWEST:
-        pytest.skip("once is enough: it takes a minute")
     out, base = tmp_path / "out", tmp_path / "second"
     install_pack(base)
     cluster = Cluster(initialize_head=True, head_node_args={**STORE, "_system_config": NOTICED})
@@ -147,7 +154,7 @@ def test_a_node_a_server_and_the_script_die_and_nothing_is_lost(comfy, stories, 
             # Servers get nodes in the order of their ids: the doomed one is driven from that which stays.
             turns = sorted([(cluster.head_node.node_id, doomed.url), (node.node_id, comfy.url)])
             with Script(command(stories, out, *ray, *(f"--server={url}" for _, url in turns))) as script:
-                at_work(doomed, comfy)
+                at_work(doomed, comfy, script=script)
                 cluster.remove_node(node, allow_graceful=False)
                 script.read_until("its Ray worker is gone")
                 if f"{doomed.url}: lost" in script.told:  # whatever the order was
@@ -202,8 +209,6 @@ def files(folder):
 
 
 def test_a_server_that_hangs_in_the_middle_of_its_work(comfy):
-    if comfy.release != host.NEWEST:
-        pytest.skip("once is enough")
     long = {
         "mini": {"class_type": "StoryBoothMiniCheckpoint", "inputs": {}},
         "words": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["mini", 1], "text": "a hill"}},
@@ -240,8 +245,6 @@ def test_a_server_that_hangs_in_the_middle_of_its_work(comfy):
 
 def test_a_server_of_our_own_that_ends_is_started_again(comfyui_folder, tmp_path):
     """And a setting that a node does not have is told, which ComfyUI itself passes over."""
-    if comfyui_folder.name != f"comfyui-{host.NEWEST}":
-        pytest.skip("once is enough")
     painter = Painter("", str(comfyui_folder), sys.executable, str(tmp_path), 60)
     nodes = {name: bank_story()[name] for name in ("mini", "storyboard")}
     nodes["shown"] = {"class_type": "PreviewAny", "inputs": {"source": ["storyboard", 0]}}
@@ -264,8 +267,6 @@ def test_a_server_of_our_own_that_ends_is_started_again(comfyui_folder, tmp_path
 
 def test_a_server_whose_disk_is_full_refuses_and_is_not_lost(comfy):
     """So that others draw what it cannot."""
-    if comfy.release != host.NEWEST:
-        pytest.skip("once is enough")
     disk = comfy.base / "models" / "identity_banks" / "full"
     disk.mkdir(parents=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", disk], capture_output=True, check=False)
@@ -294,8 +295,6 @@ def test_a_server_whose_disk_is_full_refuses_and_is_not_lost(comfy):
 
 def test_servers_that_are_none(comfy, stories, tmp_path):
     """Asked by a copy of the pack that has one line more."""
-    if comfy.release != host.NEWEST:
-        pytest.skip("once is enough")
     pack = install_pack(tmp_path / "another")
     with (pack / "comic" / "page.py").open("a") as code:
         code.write("# one line more\n")
@@ -303,7 +302,7 @@ def test_servers_that_are_none(comfy, stories, tmp_path):
     (tmp_path / "no pack" / "object_info").write_text("{}")
     with files(tmp_path) as none, files(tmp_path / "no pack") as bare:
         urls = none, bare, comfy.url, "http://127.0.0.1:9"
-        words = [*command(stories, tmp_path / "out", "--patience", "15"), *(f"--server={url}" for url in urls)]
+        words = [*command(stories, tmp_path / "out", "--patience", "8"), *(f"--server={url}" for url in urls)]
         words[1] = str(pack / "scripts" / "draw_stories.py")
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "No server is left, and 7 stories wait. Start one and run this again: it goes on."

@@ -6,6 +6,8 @@ import pytest
 from storybooth.tests.host.bank_story import changed, story
 from storybooth.workshop.client import CancelledError
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def measured(measure_within):

@@ -8,6 +8,8 @@ from PIL import Image
 from storybooth.tests.host.trainings import LONG, graph, steps_shown, weights, with_options
 from storybooth.workshop.client import CancelledError, Graph, NodeError
 
+pytestmark = pytest.mark.once
+
 
 def half(mode: str) -> Image.Image:
     """White on the left, black on the right."""

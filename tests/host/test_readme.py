@@ -16,6 +16,8 @@ from storybooth.tests.host.story import graph, photo
 from storybooth.workshop import ROOT
 from storybooth.workshop.server import install_pack
 
+pytestmark = pytest.mark.once
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -18,15 +18,18 @@ def measured(measure_within):
     return measure_within("seeing.py")
 
 
+@pytest.mark.once
 def test_looking_changes_no_bit_of_a_picture(measured):
     assert all(case["same"] for case in measured)
     assert {case["looked for in silence"] for case in measured} == {0}
 
 
+@pytest.mark.once
 def test_who_speaks_is_seen_where_the_picture_shows_it(measured):
     assert all(overlap(case["seen"], case["coloured"]) > 0.35 for case in measured), measured
 
 
+@pytest.mark.once
 def test_panels_of_a_batch_are_seen_one_by_one(measured):
     assert all(overlap(case["seen"], case["together"]) > 0.9 for case in measured), measured
 

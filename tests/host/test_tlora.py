@@ -16,12 +16,14 @@ def measured(measure_within):
     return measure_within("tlora.py")
 
 
+@pytest.mark.once
 def test_every_kind_of_sampler_draws_as_with_dense_weights_of_each_timestep(measured):
     found = measured["samplers"]
     assert max(found["distance"].values()) < 1e-4 < 1e-2 < found["effect"], found
     assert len(found["ranks"]) > 3, found["ranks"]
 
 
+@pytest.mark.once
 def test_it_goes_with_loras_other_t_loras_and_banks(measured):
     kinds = dict(measured["kinds"])
     assert kinds.pop("unmasked") > 1e-2  # a LoRA of the same file is something else
@@ -29,16 +31,19 @@ def test_it_goes_with_loras_other_t_loras_and_banks(measured):
     assert measured["bank"]["distance"] < 1e-4 < 1e-2 < measured["bank"]["effect"]
 
 
+@pytest.mark.once
 def test_rows_of_one_call_may_have_noise_levels_of_their_own(measured):
     assert measured["rows"] < 1e-5
 
 
+@pytest.mark.once
 def test_banks_and_panels_are_told_apart_by_it(measured):
     none, masked, again, weaker, steeper = measured["bank"]["known"]
     assert none == "" and masked == again and len({none, masked, weaker, steeper}) == 4
     assert measured["bank"]["keys"] == [True, False, False, False]
 
 
+@pytest.mark.once
 def test_it_leaves_no_trace_in_the_network(measured):
     found = measured["leaves_no_trace"]
     assert found["failed"] and found["same"] and found["off"]
@@ -47,22 +52,26 @@ def test_it_leaves_no_trace_in_the_network(measured):
     assert layers > 100 and on_device == 0
 
 
+@pytest.mark.once
 def test_torch_compile_sees_it(measured):
     assert max(measured["compiled"].values()) < 1e-5, measured["compiled"]
 
 
+@pytest.mark.once
 def test_weights_and_noise_levels_of_other_kinds(measured):
     found = measured["elsewhere"]
     assert max(found["v-prediction"], found["continuous"]) < 1e-4, found
     assert found["quantised, alike"] > 0.95 and found["quantised, as far"] == pytest.approx(1, abs=0.1), found
 
 
+@pytest.mark.once
 def test_what_does_not_fit_is_named(measured):
     said = measured["refused"]
     assert all(message.startswith("model:") for message in said.values()) and len(said) == 3
     assert "from 7 to" in said["width"] and "does not have" in said["layer"] and "T-LoRA" in said["training"]
 
 
+@pytest.mark.once
 def test_comfyui_is_told_of_its_memory(measured):
     assert measured["memory"]["more"] == pytest.approx(measured["memory"]["matrices"], rel=1e-6)
 
@@ -105,6 +114,7 @@ def test_what_was_trained_is_what_the_loader_draws(comfy):
         comfy.run(tlora(comfy, {"lora_name": "timed"}, min_rank=2))
 
 
+@pytest.mark.once
 def test_wrong_files_and_settings_are_refused(comfy):
     folder = comfy.base / "models" / "loras"
     comfy.run(tlora(comfy, {"lora_name": "wrong"}))

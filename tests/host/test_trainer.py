@@ -143,6 +143,7 @@ def test_the_node_reports_its_losses_and_ends_with_what_it_learned(comfy):
     assert loras(comfy, "losses*") == ["losses.safetensors"]
 
 
+@pytest.mark.once
 def test_patches_of_the_model_come_out_with_it(comfy):
     trained = comfy.run({"freeu": FREE_U, **graph(comfy, source=("freeu", 0), lora_name="freeu")})
     loaded = comfy.run({"freeu": FREE_U, **load_lora("freeu.safetensors", source=("freeu", 0))})
@@ -181,6 +182,7 @@ def failure(comfy, **widgets):
     return str(caught.value)
 
 
+@pytest.mark.once
 def test_a_file_of_another_run_is_never_overwritten(comfy):
     comfy.run(graph(comfy, lora_name="taken"))
     path = comfy.base / "models" / "loras" / "taken.safetensors"
@@ -190,6 +192,7 @@ def test_a_file_of_another_run_is_never_overwritten(comfy):
     assert path.read_bytes() == before
 
 
+@pytest.mark.once
 def test_another_seed_is_saved_beside_the_first(comfy):
     """Many clients set every seed of a graph anew."""
     comfy.run(graph(comfy, lora_name="seeds"))
@@ -253,12 +256,14 @@ def test_the_seed_widget_stays_as_it_is_after_a_run(comfy):
     assert seed[1]["control_after_generate"] is False
 
 
+@pytest.mark.once
 def test_options_at_their_defaults_are_the_same_run(comfy):
     comfy.run(graph(comfy, lora_name="default options"))
     again = comfy.queue(with_options(comfy, {"lora_name": "default options"}))
     assert steps_shown(again) == []
 
 
+@pytest.mark.once
 def test_all_options_train_together_and_their_file_loads(comfy):
     comfy.run(graph(comfy, lora_name="start"))
     options = {"aspect_ratio_buckets": True, "flip": True, "text_dropout": 0.2, "alpha": 1.0, "min_snr_gamma": 5.0}
@@ -282,6 +287,7 @@ def test_all_options_train_together_and_their_file_loads(comfy):
     assert "NOT LOADED" not in comfy.log_text()[seen:] and "not loaded" not in comfy.log_text()[seen:]
 
 
+@pytest.mark.once
 def test_a_lora_to_continue_from_must_fit(comfy):
     comfy.run(graph(comfy, lora_name="rank2"))
     nodes = with_options(comfy, {"lora_name": "refused", "rank": 3}, continue_from="rank2.safetensors")

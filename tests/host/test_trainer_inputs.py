@@ -105,11 +105,13 @@ def test_a_model_that_predicts_v_is_trained_as_such(comfy, zsnr):
     refused(comfy, nodes, "of-noise.safetensors exists already and was trained with other", "prediction")
 
 
+@pytest.mark.once
 def test_a_node_that_leaves_the_prediction_as_it_is_makes_the_same_run(comfy):
     assert len(steps_shown(comfy.queue(sampled(comfy, "ModelSamplingDiscrete", sampling="eps", zsnr=False)))) > 0
     assert steps_shown(comfy.queue(graph(comfy, lora_name="through_model_sampling"))) == []
 
 
+@pytest.mark.once
 def test_a_file_that_was_deleted_or_replaced_is_looked_at_again(comfy):
     nodes, path = graph(comfy, lora_name="deleted"), comfy.base / "models" / "loras" / "deleted.safetensors"
     comfy.run(nodes)
@@ -123,6 +125,7 @@ def test_a_file_that_was_deleted_or_replaced_is_looked_at_again(comfy):
     refused(comfy, nodes, "lora_name: deleted.safetensors exists already", "was not made by this trainer")
 
 
+@pytest.mark.once
 def test_a_lora_in_another_folder_is_found(comfy):
     comfy.run(graph(comfy, lora_name="moved"))
     path = comfy.base / "models" / "loras" / "moved.safetensors"
@@ -133,6 +136,7 @@ def test_a_lora_in_another_folder_is_found(comfy):
     assert not path.exists()
 
 
+@pytest.mark.once
 def test_fewer_steps_leave_what_more_have_learned(comfy):
     """As where the folder of states was deleted, which is safe."""
 

@@ -16,6 +16,8 @@ import pytest
 from storybooth.tests.host.trainings import with_options
 from storybooth.workshop import server
 
+pytestmark = pytest.mark.once
+
 KILLS = int(os.environ.get("STORYBOOTH_KILLS", "2"))
 STEPS = 6 * KILLS + 18
 OPTIONS = {

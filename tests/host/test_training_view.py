@@ -70,6 +70,7 @@ def test_the_state_is_whole_in_every_message(comfy):
     assert 0 < last["curve"]["smoothed"] <= last["curve"]["top"]
 
 
+@pytest.mark.once
 def test_the_report_is_an_output_a_picture_on_the_node_and_there_again_from_the_file(comfy):
     nodes = train(comfy, lora_name="reported")
     nodes["save"] = {"class_type": "SaveImage", "inputs": {"images": ["train", 4], "filename_prefix": "report"}}
@@ -123,6 +124,7 @@ def test_stop_and_keep_ends_the_training_and_the_graph_goes_on(comfy):
     assert weights(comfy, "ended early") == weights(comfy, "in one go")
 
 
+@pytest.mark.once
 def test_the_same_graph_goes_on_after_stop_and_keep(comfy):
     """Its result is in ComfyUI's cache then, which must not count."""
     nodes = train(comfy, lora_name="on", steps=LONG)
@@ -167,6 +169,7 @@ def test_samples_are_shown_and_the_file_is_the_same_byte_for_byte(comfy):
     assert weights(comfy, "sampled") == weights(comfy, "unsampled")
 
 
+@pytest.mark.once
 def test_where_pictures_cannot_be_saved_training_goes_on_and_says_so(comfy):
     temp = comfy.base / "temp"
     aside = comfy.base / "temp of before"
@@ -186,6 +189,7 @@ def test_where_pictures_cannot_be_saved_training_goes_on_and_says_so(comfy):
     assert loras(comfy, "no pictures*") == ["no pictures.safetensors"]
 
 
+@pytest.mark.once
 def test_without_a_client_nothing_is_shown_and_the_training_is_the_same(comfy):
     answer = {}
     body = json.dumps({"prompt": train(comfy, lora_name="headless", sample_every=1)}).encode()
@@ -213,6 +217,7 @@ def test_a_timestep_setting_is_plotted_before_training(comfy):
     assert moved != saved
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits a process's memory like this")
 def test_samples_come_by_taesd_too_and_one_that_does_not_fit_into_memory_ends_no_training(measure_within, tmp_path):
     measured = measure_within("sampling.py", tmp_path)
