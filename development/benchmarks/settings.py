@@ -79,7 +79,7 @@ KEEPING = {
     "keep salient, readers subject": Setting(bank=BankSettings(keep="salient", readers="subject")),
 }
 """Banks of other tokens, and other tokens that read them: "LoRA and bank" keeps random ones, and everyone reads."""
-_LONG = 200
+_LONG = 100
 _METHODS = {
     "LoRA": {},
     "T-LoRA": {"method": T_LORA},
