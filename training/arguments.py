@@ -1,13 +1,14 @@
 """What the command line is told: a config file and words on the line, under the names that the node's widgets have."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ..setting import all_about, setting
+from .presets import HELP, PRESETS, REPORT
 from .settings import Options, Settings
 
 
@@ -40,6 +41,7 @@ class Job:
     )
     class_prompt: str = setting("a plush", "class_prompt", "Caption of all class images.")
     continue_from: str = setting("", "continue_from", "LoRA file to go on from.")
+    preset: str = setting(REPORT, "preset", HELP, options=tuple(PRESETS))
     precision: str = "auto"
     gradient_checkpointing: bool = setting(True, "gradient_checkpointing", "Less memory for some time.")
     checkpoint_every: int = setting(50, "checkpoint_every", "Steps after which a stopped training can go on.")
@@ -92,14 +94,6 @@ def read_job(arguments: Sequence[str] | None = None) -> tuple[Job, dict[str, Any
     own = {field.name for field in fields(Job)}
     job = Job(**{name: value for name, value in values.items() if name in own})
     return job, {name: value for name, value in values.items() if name not in own}
-
-
-def settings_of(values: Mapping[str, Any], precision: str) -> Settings:
-    """`Settings` from a flat mapping, as a recipe is one. Raises ValueError naming what is out of range."""
-    of_options = {field.name for field in fields(Options)}
-    options = Options(**{name: value for name, value in values.items() if name in of_options})
-    others = {name: value for name, value in values.items() if name not in of_options}
-    return Settings(**others, precision=precision, options=options)
 
 
 def _kinds() -> dict[str, type]:

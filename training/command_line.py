@@ -17,16 +17,18 @@ from tqdm import tqdm
 from ..files import file_name
 from ..fingerprint import fingerprint
 from ..pixels import to_tensor
-from .arguments import Job, read_job, settings_of
+from .arguments import Job, read_job
 from .examples import Photos
 from .masks import subject_masks
 from .own_word import require_own_word
 from .photo_folder import read_subject, require_captions
 from .precision import DTYPES, automatic_precision
+from .presets import with_preset
 from .recipe import make_recipe, name_of
 from .run import make_trainer, train_lora
 from .sdxl_encoders import Encoders
 from .sdxl_files import open_checkpoint, open_vae
+from .settings import settings_of
 from .trainer import Processes
 from .word_files import files_of, read_start, start_recipe
 
@@ -75,6 +77,9 @@ def run(job: Job, values: dict[str, Any], stop: Stop) -> Path:
     state = PartialState(cpu=not torch.accelerator.is_available())
     device, quiet = state.device, not state.is_main_process
     precision = automatic_precision(device) if job.precision == "auto" else job.precision
+    values, meant = with_preset(job.preset, values)
+    if meant:
+        logging.info(meant)
     settings = settings_of(values, precision)
     name = file_name(job.lora_name, "lora_name")
     images, captions, masks = _photos("images", job.images, job.instance_prompt)

@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from ..setting import about, named, setting
@@ -388,3 +389,11 @@ class Settings(_Checked):
         unread += () if self.options.own_word else _OF_OWN_WORD
         unread += ("word_until",) if self.options.method == TEXTUAL_INVERSION else ()
         return values | {name: value for name, value in changed.items() if name not in unread}
+
+
+def settings_of(values: Mapping[str, Any], precision: str) -> Settings:
+    """`Settings` from a flat mapping, as a recipe is one. Raises ValueError naming what is out of range."""
+    of_options = {field.name for field in fields(Options)}
+    options = Options(**{name: value for name, value in values.items() if name in of_options})
+    others = {name: value for name, value in values.items() if name not in of_options}
+    return Settings(**others, precision=precision, options=options)

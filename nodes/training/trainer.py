@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from comfy_api.latest import io
 from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.own_word import named_embedding, require_own_word
+from ...training.presets import REPORT, changed, with_preset
 from ...training.report import draw_report
-from ...training.settings import Settings
+from ...training.settings import settings_of
 from ...training.tlora_kind import Kind
 from ..canvas import SHOWN_WHEN_CACHED, found_by, show_text, until_cancelled
 from ..checks import require_kind, require_option, require_sdxl, require_sdxl_vae, single_values
@@ -84,6 +86,7 @@ class LoraTrainer(io.ComfyNode):
         lora_name: str,
         options: TrainingOptions | None = None,
         sample_every: int = 0,
+        preset: str = REPORT,
         **values: Any,
     ) -> io.NodeOutput:
         """Train, or find what an identical run has trained before."""
@@ -107,7 +110,8 @@ class LoraTrainer(io.ComfyNode):
         require_kind("options", extra, TrainingOptions, "LoRA Training Options")
         device = model.load_device
         precision = inputs.automatic_precision(device) if precision == "auto" else precision
-        settings = Settings(precision=precision, options=extra.options, **values)
+        values, meant = with_preset(preset, changed({**values, **asdict(extra.options)}))
+        settings = settings_of(values, precision)
         name = file_name(lora_name, "lora_name")
         photos = inputs.photos_of(images, captions, masks, instance_prompt, extra)
         word = settings.options.own_word
@@ -134,7 +138,8 @@ class LoraTrainer(io.ComfyNode):
             how = gradient_checkpointing, checkpoint_every, start, sample_every, instance_prompt, prediction, begins
             trained = learn(model, clip, vae, photos, settings, files, view, *how)
         told = f"{'Saved' if trains else 'Trained before:'} {files.path}"
-        show_text(f"{told}. In prompts: {called(name)}" if word else told, node_id)
+        told = f"{told}. In prompts: {called(name)}" if word else told
+        show_text("\n".join(filter(None, (meant, told))), node_id)
         if not trains:
             logging.info("StoryBooth: %s holds this very run already; nothing is trained again.", files.path)
         if len(trained.losses) < settings.steps:

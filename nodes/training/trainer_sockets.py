@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ...training.presets import HELP, PRESETS, REPORT
 from ...training.settings import Settings
 from ..sockets import TrainingOptionsSocket
 from ..widgets import rare, timestep_inputs, widget, zero_is
@@ -103,6 +104,9 @@ def trainer_inputs() -> list[io.Input]:
             tooltip="Where the character is on each photo: white there, black elsewhere. What is black is "
             "hardly learned: background weight of LoRA Training Options says how much. From Load Subject "
             "Images, SAM or a background remover. Without masks all of each photo is learned.",
+        ),
+        io.Combo.Input(
+            "preset", display_name="preset", options=list(PRESETS), default=REPORT, optional=True, tooltip=HELP
         ),
     ]
 

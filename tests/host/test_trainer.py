@@ -6,6 +6,7 @@ import pytest
 import safetensors
 from PIL import Image
 
+from storybooth.tests.host.bank_story import refused
 from storybooth.tests.host.trainings import (
     FREE_U,
     LONG,
@@ -254,6 +255,14 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(comfy):
 def test_the_seed_widget_stays_as_it_is_after_a_run(comfy):
     seed = comfy.object_info("StoryBoothLoraTrainer")["StoryBoothLoraTrainer"]["input"]["required"]["seed"]
     assert seed[1]["control_after_generate"] is False
+
+
+def test_a_preset_is_the_run_of_its_settings_but_for_those_that_were_changed(comfy):
+    comfy.run(graph(comfy, lora_name="preset", target_layers="self_and_cross_attention"))
+    again = comfy.queue(graph(comfy, lora_name="preset", preset="strong likeness"))
+    texts = [event.data["text"] for event in again if event.type == "progress_text"]
+    assert "strong likeness: target layers self_and_cross_attention, rank stays 2\nTrained before:" in texts[-1]
+    refused(comfy, graph(comfy, preset="strongest"), "preset", "strongest")
 
 
 @pytest.mark.once

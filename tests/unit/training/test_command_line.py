@@ -17,7 +17,7 @@ from PIL import Image
 from storybooth.pixels import to_tensor
 from storybooth.tests.unit.training.conftest import CPU
 from storybooth.tests.unit.training.small_sdxl import save_pipeline
-from storybooth.training.arguments import read_job, settings_of
+from storybooth.training.arguments import read_job
 from storybooth.training.command_line import Stop, run
 from storybooth.training.examples import Photos
 from storybooth.training.images import open_photo
@@ -26,7 +26,7 @@ from storybooth.training.loss import NoiseLoss
 from storybooth.training.run import make_trainer
 from storybooth.training.sdxl_encoders import Encoders
 from storybooth.training.sdxl_files import open_checkpoint
-from storybooth.training.settings import Options, Settings
+from storybooth.training.settings import Options, Settings, settings_of
 from storybooth.workshop import ROOT
 
 SETTINGS = {"steps": 3, "learning_rate": 1e-2, "gradient_accumulation": 2, "resolution": 64}
