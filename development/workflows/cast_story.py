@@ -9,9 +9,9 @@ from .graphs import App, Node, Stage, Story
 _COLUMNS = (0, 300, 710, 1040, 1450, 1790, 2180)
 _WIDTHS = (250, 360, 280, 360, 290, 340, 320)
 _GAPS = (275, 685, 1015, 1425, 1765, 2155, 2525)
-_ROW, _TOP, _BOTTOM = 700, 600, 1300
+_ROW, _TOP, _BOTTOM = 730, 630, 1360
 _SKY = (-36, -44, -28)
-_LANE, _FLOOR = 640, 1335
+_LANE, _FLOOR = 670, 1395
 
 SCRIPT = """\
 [id] {nupjuki}, standing in a forest # Nupjuki lives in a forest
@@ -55,18 +55,18 @@ def cast_story(
     for place, role in enumerate(ROLES):
         photos, trainer, character = (str(first + place) for first in (3, 5, 7))
         y = _ROW * place
-        nodes[photos] = Node("StoryBoothSubjectImages", (0, 656 + 339 * place), (250, 304), {"folder": folders[place]})
+        nodes[photos] = Node("StoryBoothSubjectImages", (0, 686 + 339 * place), (250, 304), {"folder": folders[place]})
         nodes[trainer] = Node(
             "StoryBoothLoraTrainer",
             (_COLUMNS[1], y),
-            (_WIDTHS[1], 600),
+            (_WIDTHS[1], _TOP),
             {"model": ["1", 0], "clip": ["1", 1], "vae": vae, "images": [photos, 0], "captions": [photos, 1]}
             | {"instance_prompt": role.subject, "lora_name": f"{name}_{role.name}", **settings["training"]},
             via={}
             if place
             else {
-                "images": ((_GAPS[0] + 8, 700), (_GAPS[0] + 8, 140)),
-                "captions": ((_GAPS[0] + 14, 720), (_GAPS[0] + 14, 160)),
+                "images": ((_GAPS[0] + 8, 730), (_GAPS[0] + 8, 140)),
+                "captions": ((_GAPS[0] + 14, 750), (_GAPS[0] + 14, 160)),
             },
         )
         nodes[character] = Node(
@@ -109,7 +109,7 @@ def cast_story(
             via={
                 "model": ((_GAPS[4] + 8, _ROW - 40), (_GAPS[4] + 8, 200)),
                 "storyboard": ((_GAPS[3] - 8, _SKY[1]), (_GAPS[4] + 8, _SKY[1])),
-                "vae": ((_GAPS[0] - 8, 760), (_GAPS[0] - 8, _FLOOR), (_GAPS[4], _FLOOR), (_GAPS[4], 300)),
+                "vae": ((_GAPS[0] - 8, 790), (_GAPS[0] - 8, _FLOOR), (_GAPS[4], _FLOOR), (_GAPS[4], 300)),
             },
         ),
         "13": Node(

@@ -57,7 +57,7 @@ _SAMPLES = "storybooth samples/blue_plush"
 _COLUMNS = (0, 300, 710, 1040, 1350, 1740)
 _WIDTHS = (250, 360, 280, 260, 340, 320)
 _GAPS = (275, 685, 1015, 1325, 1715, 2085)
-_ROW, _TOP, _BOTTOM = 585, 450, 1190  # where the lower row begins, where the upper one ends, and all
+_ROW, _TOP, _BOTTOM = 585, 450, 1220  # where the lower row begins, where the upper one ends, and all
 _SKY = (-36, -44)  # lanes over the upper row
 _LANES = (474, 482, 490)  # between the rows: a bank's, a model's, a VAE's
 

@@ -340,9 +340,9 @@ def test_run_draws_the_page_and_fills_the_strip(comfy, page, name, nodes2, chang
     open_template(page, name)
     page.evaluate(
         """(changes) => {
-            for (const { widgets, comfyClass } of app.rootGraph.nodes)
+            for (const { widgets, type } of app.rootGraph.nodes)
                 for (const widget of widgets ?? [])
-                    if (comfyClass.startsWith("StoryBooth") && widget.name in changes)
+                    if (type.startsWith("StoryBooth") && widget.name in changes)
                         widget.value = changes[widget.name];
         }""",
         changes,
