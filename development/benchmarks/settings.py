@@ -29,6 +29,8 @@ class Setting:
     """The word of subjects and captions that gets tokens of its own, learned together with the LoRA; empty is none."""
     steps: int | None = None
     """Steps of the training, instead of a share of the workflow's."""
+    strong: bool = False
+    """Whether the LoRA is on the cross-attention as well, and of rank 16."""
 
     @property
     def learned(self) -> str:
@@ -39,12 +41,15 @@ class Setting:
         more += ["masks"] if self.masks else []
         more += [f"{self.own_word} learned"] if self.own_word else []
         more += [f"{self.steps} steps"] if self.steps else []
+        more += ["strong"] if self.strong else []
         return ", ".join([str(self.lora), *more])
 
     def training(self, seed: int) -> Settings:
         """How its LoRA is trained."""
+        strong = {"target_layers": "self_and_cross_attention", "rank": 16} if self.strong else {}
         return replace(
             TRAINING,
+            **strong,
             timestep_sampling=self.lora,
             seed=seed,
             steps=self.steps or max(1, round(TRAINING.steps * self.budget)),
@@ -86,12 +91,16 @@ _METHODS = {
     "LoRA and own word": {"own_word": OWN_WORD},
     "LoRA, masks": {"masks": True},
 }
-_FEW, _BUDGETS = {"": None, "1 photo, ": 1}, (TRAINING.steps, _LONG)
+_STRONG = {"strong LoRA": {"strong": True}, "strong T-LoRA": {"strong": True, "method": T_LORA}}
+_CASES = (
+    (f"{TRAINING.steps} steps", {"steps": TRAINING.steps}, _METHODS),
+    (f"{_LONG} steps", {"steps": _LONG}, _METHODS | _STRONG),
+    (f"1 photo, {TRAINING.steps} steps", {"steps": TRAINING.steps, "photos": 1}, _METHODS | _STRONG),
+)
 METHODS = {
-    f"{name}, {few}{steps} steps": Setting(**method, photos=photos, steps=steps)
-    for (few, photos), steps, (name, method) in itertools.product(_FEW.items(), _BUDGETS, _METHODS.items())
+    f"{name}, {case}": Setting(**how, **method) for case, how, methods in _CASES for name, method in methods.items()
 }
-"""From all photos and from one. Without a bank, so that nothing but the training differs."""
+"""Without a bank, so that nothing but the training differs."""
 MORE = {
     f"{name} steps, {kind}": Setting(kind, budget=budget)
     for name, budget in BUDGETS.items()
@@ -127,14 +136,8 @@ COMPARISONS = (
     ("keep subject, readers subject", "keep subject"),
     ("keep salient, readers subject", "keep salient"),
     ("keep salient", "keep subject"),
-    *(
-        (f"{name}, {few}{steps} steps", f"LoRA, {few}{steps} steps")
-        for few, steps, name in itertools.product(_FEW, _BUDGETS, _METHODS)
-        if name != "LoRA"
-    ),
-    *(
-        (f"{name}, {few}{_LONG} steps", f"{name}, {few}{TRAINING.steps} steps")
-        for few, name in itertools.product(_FEW, _METHODS)
-    ),
+    *((f"{name}, {case}", f"LoRA, {case}") for case, _, methods in _CASES for name in methods if name != "LoRA"),
+    *((f"strong T-LoRA, {case}", f"strong LoRA, {case}") for case, _, methods in _CASES if "strong LoRA" in methods),
+    *((f"{name}, {_LONG} steps", f"{name}, {TRAINING.steps} steps") for name in _METHODS),
 )
 """Where both are drawn."""
