@@ -1,6 +1,5 @@
 """What the benchmark `quality` draws: its settings by their names, and which of them are compared."""
 
-import itertools
 from dataclasses import dataclass, replace
 
 from storybooth.development.benchmarks.studio import TRAINING, BankSettings
