@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from PIL import ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
 from .polygons import Box, Point
@@ -186,15 +185,5 @@ def _write(sheet: Sheet, bubble: Bubble, centre: Point, outlined: bool = False) 
     top = centre[1] - len(bubble.lines) * (ascent + descent) / 2
     for index, line in enumerate(bubble.lines):
         baseline = round(top + ascent + index * (ascent + descent))
-        if outlined:
-            ImageDraw.Draw(sheet.picture).text(
-                (centre[0], baseline),
-                line,
-                INK,
-                font,
-                anchor="ms",
-                direction=bubble.direction,
-                stroke_width=max(2, round(font.size / 12)),
-                stroke_fill=PAPER,
-            )
-        sheet.write(line, centre[0], baseline, font, INK, bubble.direction)
+        halo = max(2, round(font.size / 12)) if outlined else 0
+        sheet.write(line, centre[0], baseline, font, INK, bubble.direction, halo)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from . import polygons
-from .layouts import LAYOUTS, PAGES
+from .layouts import LAYOUTS, PAGES, PAPER_WIDTHS
 from .panel_sizes import WIDEST, panel_size
 from .polygons import Box, Plane, Point
 from .rows import Row, Rows, count, first, parse_rows
@@ -17,6 +17,8 @@ LARGEST_PAGE = 2 * 89_478_485
 LARGEST_SIDE = 65_000
 """Pixels. JPEG and WebP end there, and so do many programs."""
 PAGE_WIDTH, STRIP_WIDTH = 2048, 1080
+_PRINTED = 300
+"""Pixels of an inch on paper, as printers want them and as Save Comic takes them."""
 STRIP_GAP = 5
 """Panels of a webtoon strip stand so many gutters apart."""
 STRETCH = 1.5
@@ -100,7 +102,7 @@ def lay_out(
         rows: notation of `rows.py`; where it is not empty, it is taken instead of the layout's own.
         reading: one of `READING`; from right to left all is mirrored.
         page_size: a name in `layouts.PAGES`, or `AS_LAID_OUT`.
-        page_width: pixels; 0 is automatic.
+        page_width: pixels; 0 is automatic: 300 an inch on paper, `PAGE_WIDTH` on a screen, or `STRIP_WIDTH`.
         gutter, margin: in percent of the page's width.
         slant: degrees by which marked gutters lean.
         bleed: every panel at the edge of the page runs over its margin, not only those that are marked.
@@ -112,7 +114,7 @@ def lay_out(
     pages = parse_rows(rows if rows.strip() else chosen.rows)
     size = chosen.page if page_size == AS_LAID_OUT else page_size
     shape = PAGES[size]
-    width = page_width or (PAGE_WIDTH if shape else STRIP_WIDTH)
+    width = page_width or _automatic_width(size)
     paper = _Paper(width, gutter * width / 100, margin * width / 100, math.radians(slant), bleed)
     made: list[LaidOutPage] = []
     left = panels
@@ -127,6 +129,12 @@ def lay_out(
     areas = sorted(math.prod(place.size) for page in made for place in page.places)
     letter = max(8, round(min(width / (40 if shape else 28), math.sqrt(areas[len(areas) // 2]) / 16)))
     return PageLayout(tuple(map(_mirrored, made)) if to_left else tuple(made), to_left, letter, paper.margin)
+
+
+def _automatic_width(page: str) -> int:
+    if page in PAPER_WIDTHS:
+        return round(PAPER_WIDTHS[page] * _PRINTED)
+    return PAGE_WIDTH if PAGES[page] else STRIP_WIDTH
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ PAGES: dict[str, float | None] = {
 }
 """Width to height. A webtoon strip is as high as its panels need."""
 
+PAPER_WIDTHS = {"A4": 210 / 25.4, "US comic": 6.625, "manga B5": 182 / 25.4}
+"""Of the pages that are paper: their widths in inches."""
+
 
 @dataclass(frozen=True)
 class Layout:

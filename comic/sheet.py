@@ -12,6 +12,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
+HALO = "white"
+"""The colour of the edge around letters that stand on a picture."""
+
 Colour = tuple[int, int, int, int]
 """Red, green, blue and opacity, each up to 255."""
 
@@ -54,7 +57,8 @@ class Line:
     `ascent` and `descent`: from the baseline up and down. `family`: the font's name, `font`: its file, "" for Pillow's
     own. `right_to_left`: it is read from the right; `text` and `words` are in the order of reading all the same.
     `vertical`: it is a column. It begins at `baseline`, and `width`, as its words' places, is how far down it reaches
-    from there; across, it reaches from `left` as far as `ascent` and `descent` together.
+    from there; across, it reaches from `left` as far as `ascent` and `descent` together. `halo`: the letters have an
+    edge so many pixels wide all around, in the colour of paper.
     """
 
     text: str
@@ -70,6 +74,7 @@ class Line:
     ink: tuple[int, int, int]
     right_to_left: bool = False
     vertical: bool = False
+    halo: int = 0
 
 
 @dataclass
@@ -136,14 +141,19 @@ class Sheet:
         font: FreeTypeFont,
         ink: tuple[int, int, int],
         direction: str | None = None,
+        halo: int = 0,
     ) -> None:
         """Write a line around `centre`.
 
-        `direction`: "rtl", "ttb" for a column that begins at `baseline`, or None for the font's own.
+        `direction`: "rtl", "ttb" for a column that begins at `baseline`, or None for the font's own. `halo`: width of a
+        white edge around its letters.
         """
         draw = ImageDraw.Draw(self.picture)
         vertical = direction == "ttb"
-        draw.text((centre, baseline), text, ink, font, anchor="mt" if vertical else "ms", direction=direction)
+        how = {"font": font, "anchor": "mt" if vertical else "ms", "direction": direction}
+        if halo:  # below all letters: else that of one would lie on its neighbour
+            draw.text((centre, baseline), text, ink, stroke_width=halo, stroke_fill=HALO, **how)
+        draw.text((centre, baseline), text, ink, **how)
         right_to_left = direction == "rtl"
         ascent, descent = font.getmetrics()
         width = font.getlength(text, direction=direction)
@@ -169,6 +179,7 @@ class Sheet:
                 ink,
                 right_to_left,
                 vertical,
+                halo,
             )
         )
 

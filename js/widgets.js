@@ -1,5 +1,6 @@
-/* Widgets of StoryBooth's nodes on the classic canvas: rare ones are folded away, as Nodes 2.0 does by itself, and numbers
- * whose 0 means "auto", "off" or the like say so. (Nodes 2.0 formats numbers in its own way.) */
+/* Widgets of StoryBooth's nodes. On the classic canvas rare ones are folded away, as Nodes 2.0 does by itself, and numbers
+ * whose 0 means "auto", "off" or the like say so (Nodes 2.0 formats numbers in its own way). On both, names of files may
+ * hold the date. */
 
 import { app } from "../../scripts/app.js";
 import { onConfigured } from "./shared.js";
@@ -14,6 +15,7 @@ app.registerExtension({
     for (const widget of node.widgets ?? []) {
       const options = inputs[widget.name]?.[1] ?? {};
       if (options.storybooth_zero) showWord(widget, options.storybooth_zero);
+      if (widget.name === "filename_prefix") fillIn(widget);
       if (options.advanced) rare.push({ widget, usual: options.default });
     }
     if (rare.length) foldAway(node, rare);
@@ -38,6 +40,12 @@ function foldAway(node, rare) {
   };
   update();
   onConfigured(node, update);
+}
+
+/** What %date:yyyy-MM-dd% and %node.widget% stand for is filled in when the graph is queued, as for Save Image. */
+function fillIn(widget) {
+  const replaced = globalThis.comfyAPI?.utils?.applyTextReplacements;
+  if (replaced) widget.serializeValue = () => replaced(app, widget.value);
 }
 
 /** Show `word` while the widget is at 0, and what its class shows otherwise. */

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, register_namespace
 
 from ..page import PAPER
-from ..sheet import Colour, Sheet
+from ..sheet import HALO, Colour, Sheet
 
 _SVG, _LINK, _INKSCAPE = (
     "http://www.w3.org/2000/svg",
@@ -53,6 +53,9 @@ def write(path: Path, sheet: Sheet, title: str, dpi: int) -> None:
             "font-size": f"{line.size:g}",
             "fill": "#{:02x}{:02x}{:02x}".format(*line.ink),
         } | ({"direction": "rtl"} if line.right_to_left else {})
+        if line.halo:  # half of a stroke lies below the letters
+            written |= {"stroke": HALO, "stroke-width": f"{2 * line.halo}", "stroke-linejoin": "round"}
+            written["paint-order"] = "stroke"
         if line.vertical:
             written["writing-mode"] = "vertical-rl"
         SubElement(texts, f"{{{_SVG}}}text", written).text = line.text

@@ -72,7 +72,8 @@ class PageLayoutNode(io.ComfyNode):
                             default=0,
                             min=0,
                             max=8192,
-                            tooltip="Pixels. 0 is 2048, or 1080 for a webtoon strip. A4 at 300 dots an inch is 2480.",
+                            tooltip="Pixels. 0 is 300 an inch on paper, so 2480 for A4; 2048 for a screen, 1080 for a "
+                            "webtoon strip.",
                         ),
                     )
                 ),

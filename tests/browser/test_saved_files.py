@@ -1,5 +1,7 @@
 """Save Comic and Save LoRA on the canvas: pages are shown, and no file that is no picture is taken for one."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 from safetensors.torch import save_file
@@ -38,3 +40,13 @@ def test_pages_are_shown_and_the_file_is_named(comfy, page, nodes2):
     expect(page.get_by_text("Image failed to load")).to_have_count(0)
     saved = {path.name for path in (comfy.base / "output").glob(f"{name}*")}
     assert saved == {f"{name}_00001_.pdf", f"{name} lora_00001_.safetensors"}
+    dated = page.evaluate(
+        """async () => {
+            for (const { widgets } of app.rootGraph.nodes)
+                for (const widget of widgets ?? [])
+                    if (widget.name === "filename_prefix") widget.value = "%date:yyyy-MM-dd%/x";
+            const { output } = await app.graphToPrompt();
+            return [output[2], output[4]].map(({ inputs }) => inputs.filename_prefix);
+        }"""
+    )
+    assert [bool(re.fullmatch(r"\d{4}-\d\d-\d\d/x", prefix)) for prefix in dated] == [True, True], dated

@@ -80,11 +80,20 @@ def test_places_have_their_weights_and_gaps():
     assert boxes(layout) == [(50, 50, 490, 270), (510, 50, 950, 270), (50, 290, 270, 950), (290, 290, 950, 950)]
 
 
+@pytest.mark.parametrize(
+    ("page", "inches"), [("A4", (8.268, 11.693)), ("US comic", (6.625, 10.25)), ("manga B5", (7.165, 10.118))]
+)
+def test_by_itself_paper_is_as_large_as_it_is_called_at_300_pixels_an_inch(page, inches):
+    (sheet,) = lay_out(4, "grid 2 x 2", page_size=page).pages
+    assert (sheet.width / 300, sheet.height / 300) == pytest.approx(inches, abs=0.005)
+
+
 def test_from_right_to_left_pages_are_mirrored():
     there, mirrored = (lay_out(9, "classic", reading=reading) for reading in READING)
     for place, other in zip(there.places, mirrored.places, strict=True):
         left, top, right, bottom = place.box
-        assert other.box == pytest.approx((2048 - right, top, 2048 - left, bottom))
+        width = there.pages[0].width
+        assert other.box == pytest.approx((width - right, top, width - left, bottom))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -127,7 +136,7 @@ def test_a_story_goes_on_over_pages():
     assert [len(page.places) for page in layout.pages] == [1, 3, 3, 1]
     # The last panel alone takes the upper row's room and half as much again, the rest is paper.
     left, top, right, bottom = layout.places[-1].box
-    assert right - left == pytest.approx(2048 * 0.93)
+    assert right - left == pytest.approx(layout.pages[0].width * 0.93)
     assert bottom - top == pytest.approx(0.75 * (layout.pages[-1].height - 2 * layout.margin))
 
 

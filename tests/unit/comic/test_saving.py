@@ -11,7 +11,7 @@ import ebooklib
 import numpy as np
 import pytest
 from ebooklib import epub as ebook
-from PIL import Image
+from PIL import Image, ImageFont
 from pypdf import PdfReader
 
 from storybooth.comic.bound import place_pages
@@ -213,6 +213,7 @@ def test_webtoon_pages_of_several_widths_need_one(tmp_path):
 def test_layers_lie_apart(tmp_path):
     sheet = page([HEBREW, "inside & out"], caption_place="inside, at the top", font="DejaVuSans.ttf")
     sheet.shape([(5, 5), (60, 5), (30, 60)], (255, 255, 255, 128), (0, 0, 0, 255), 3)
+    sheet.write("VROOM", 70, 60, ImageFont.load_default(20), (20, 20, 20), halo=2)
     (path,) = save(tmp_path, book((sheet,)), "layered svg")
     root = ElementTree.parse(path).getroot()
     layers = {layer.get("id"): layer for layer in root.findall("{*}g")}
@@ -226,8 +227,10 @@ def test_layers_lie_apart(tmp_path):
         assert (int(image.get("x")), int(image.get("y"))) == (panel.left, panel.top)
     assert [shape.get("fill-opacity") for shape in layers["bubbles"]] == ["0.843", "0.843", "0.502"]
     assert layers["bubbles"][2].get("stroke-width") == "3"
-    assert [text.text for text in layers["text"]] == [HEBREW, "inside & out"]
-    assert [text.get("direction") for text in layers["text"]] == ["rtl", None]
+    assert [text.text for text in layers["text"]] == [HEBREW, "inside & out", "VROOM"]
+    assert [text.get("direction") for text in layers["text"]] == ["rtl", None, None]
+    edges = [(text.get("stroke"), text.get("stroke-width"), text.get("paint-order")) for text in layers["text"]]
+    assert edges == [(None, None, None), (None, None, None), ("white", "4", "stroke")]
 
 
 @pytest.mark.parametrize("chosen", FORMATS)
