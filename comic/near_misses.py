@@ -5,6 +5,7 @@ A near miss that was taken for the prompt would be drawn, and nobody would know 
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 _UNSEEN = re.compile(
@@ -79,3 +80,11 @@ def refuse_misspelt_subject(text: str, subject: str) -> None:
                 break
     if found is not None:
         raise ValueError(f'"{found[0]}" looks like {subject}. Write {subject}, in small letters and these braces.')
+
+
+def refuse_misspelt_speaker(speaker: str, names: Sequence[str]) -> None:
+    """Raise ValueError for a speaker whose name is almost that of a character: its bubble would point at nobody."""
+    known = {name.casefold(): name for name in names}
+    if speaker.casefold() not in known and (near := get_close_matches(speaker.casefold(), known, 1, 0.8)):
+        name = known[near[0]]
+        raise ValueError(f"@{speaker} looks like {name} of the cast. Write @{name}, or a name that is less alike.")

@@ -36,7 +36,14 @@ from .cast import (
     without,
 )
 from .flags import Flags, short, take_flags
-from .near_misses import ascii_twins, plain_braces, refuse_misspelt_subject, refuse_near_misses, visible
+from .near_misses import (
+    ascii_twins,
+    plain_braces,
+    refuse_misspelt_speaker,
+    refuse_misspelt_subject,
+    refuse_near_misses,
+    visible,
+)
 from .regions import boxes, side_of
 from .speech import SOUND, Speech, refuse_late_speech, take_speech
 from .styles import apply_style
@@ -123,6 +130,8 @@ def _panel(number: int, line: str, subject: str, cast: Sequence[Role]) -> tuple[
     said = " ".join(spoken.words for spoken in speech)
     if cast:
         refuse_late_places(prompt, cast)
+        for spoken in speech:
+            refuse_misspelt_speaker(spoken.speaker, [role.name for role in cast])
     else:
         refuse_misspelt_subject(f"{prompt} {caption} {said}", SUBJECT)
     if not prompt:

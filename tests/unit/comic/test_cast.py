@@ -141,6 +141,7 @@ def test_no_character():
         ("[id] a house", ["has 0"]),
         ("[id] [left=bob] {bob}", ["has 1 in a place"]),
         ("[NC] {bob} and {ann}", ["nothing else is there to draw"]),
+        ("{bob} at sea @nupjuky: Hi!", ["@nupjuky looks like nupjuki of the cast", "Write @nupjuki, or"]),
     ],
 )
 def test_what_cannot_be_meant_is_refused(line, says):
