@@ -6,22 +6,25 @@ from typing import Any
 
 import torch
 from comfy.model_management import get_torch_device
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPModel, PreTrainedModel
 
 from storybooth.pixels import to_pil
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
-_NEEDED = "config.json, model.safetensors, preprocessor_config.json"
+_NEEDED = ("config.json", "model.safetensors", "preprocessor_config.json")
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
 
 
 class _Extractor:
     """A network and how it wants its pictures. Raises ValueError, naming the folder, where it has not what it needs."""
 
-    def __init__(self, folder: Path, kind: type, needed: str) -> None:
-        missing = [name for name in needed.split(", ") if not (folder / name).is_file()]
+    def __init__(self, folder: Path, kind: type) -> None:
+        missing = [name for name in _NEEDED if not (folder / name).is_file()]
         if missing:
             raise ValueError(
-                f"the folder {folder} has no {', '.join(missing)}. Expected {needed}, as transformers saves them."
+                f"the folder {folder} has no {', '.join(missing)}. Expected {', '.join(_NEEDED)}, as transformers "
+                "saves them."
             )
         try:
             config = AutoConfig.from_pretrained(folder, **_LOCAL)
@@ -29,15 +32,15 @@ class _Extractor:
                 raise ValueError(f"it is a {config.model_type}, expected a clip with vision and text")
             self._prepare = AutoImageProcessor.from_pretrained(folder, **_LOCAL)
             network, loaded = kind.from_pretrained(
-                folder, config=config, use_safetensors=True, output_loading_info=True, dtype=torch.float32, **_LOCAL
+                folder, config=config, use_safetensors=True, output_loading_info=True, **_LOCAL
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ValueError(f"the folder {folder} cannot be read: {error}") from error
+        except _UNREADABLE as error:
+            raise ValueError(f"the folder {folder} cannot be read: {' '.join(str(error).split())}") from error
         # What a file lacks, transformers makes up. Poolers are not asked.
         made_up = [name for name in loaded["missing_keys"] if not name.startswith("pooler.")]
         if made_up:
             raise ValueError(f"the folder {folder}: its model.safetensors has no {', '.join(sorted(made_up)[:3])}.")
-        self._network: PreTrainedModel = network.eval().requires_grad_(False).to(get_torch_device())
+        self._network: PreTrainedModel = network.float().eval().requires_grad_(False).to(get_torch_device())
 
     def _pixels(self, pictures: torch.Tensor) -> torch.Tensor:
         prepared = self._prepare(images=[to_pil(picture) for picture in pictures], return_tensors="pt")
@@ -48,11 +51,12 @@ class Clip(_Extractor):
     """CLIP (Radford et al. 2021), both halves."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, CLIPModel, _NEEDED)
+        super().__init__(folder, CLIPModel)
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **_LOCAL)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ValueError(f"the folder {folder} has no tokenizer that can be read: {error}") from error
+        except _UNREADABLE as error:
+            told = " ".join(str(error).split())
+            raise ValueError(f"the folder {folder} has no tokenizer that can be read: {told}") from error
 
     @torch.no_grad()
     def __call__(self, pictures: torch.Tensor, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,7 +76,7 @@ class Vision(_Extractor):
     """Any network of `AutoModel` that takes pictures, such as DINO (Caron et al. 2021)."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, AutoModel, _NEEDED)
+        super().__init__(folder, AutoModel)
         if self._network.main_input_name != "pixel_values":
             raise ValueError(
                 f"the folder {folder} has a {type(self._network).__name__}, which takes more than pictures. Expected "

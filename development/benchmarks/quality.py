@@ -19,6 +19,11 @@ LoRAs are trained, of the subjects whose kind of head Mini can draw:
     python dev.py benchmark quality --section keep --seeds 3 --write docs/identity.md
     python dev.py benchmark quality --section methods --seeds 3 --loras 3 --only hamster "purple koala" "green lion" \\
         --write docs/identity.md
+
+`--sheet` shows pictures instead, of two subjects:
+
+    python dev.py benchmark quality --only "blue plush" hamster --sheet docs/identity.jpg --settings "LoRA alone" \\
+        "LoRA and bank" "keep subject" "keep salient" "readers subject"
 """
 
 import argparse
@@ -35,6 +40,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import load_file
 
+from storybooth.development.benchmarks.by_eye import sheet
 from storybooth.development.benchmarks.crowd import checked, crowd, picked
 from storybooth.development.benchmarks.crowd import subjects as toys
 from storybooth.development.benchmarks.kept import Kept
@@ -259,6 +265,19 @@ def tables(rows: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]
     )
 
 
+SHOWN = 2
+"""Subjects on a sheet."""
+
+
+def show(file: Path, drawings: Drawings, subjects: Sequence[Subject], settings: Sequence[str]) -> None:
+    """A sheet of the first subjects' photos and of their first story in each setting."""
+    stories = {}
+    for subject in subjects[:SHOWN]:
+        drawn = {name: drawings.story(subject, 0, name).panels for name in settings}
+        stories[subject.name] = {"photos": squares(subject.photos(len(PANELS)).images)} | drawn
+    sheet(file, stories, list(PANELS.values()))
+
+
 def main() -> None:
     """Draw, judge, print the tables and keep the figures."""
     parser = argparse.ArgumentParser(description="Identity, measured on StoryBooth Mini.")
@@ -270,6 +289,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=DEV / "quality", help="folder for pictures and LoRAs")
     parser.add_argument("--write", type=Path, help="a Markdown file with a place for the tables")
     parser.add_argument("--section", choices=SECTIONS, default="", help="of the file; without cases of known answers")
+    parser.add_argument(
+        "--sheet", type=Path, help="a JPEG file that shows the first two subjects' stories, measuring nothing"
+    )
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     parser.add_argument("--toys", type=int, default=0, help="so many held-out toys of the generator as well")
     parser.add_argument("--crowd", type=int, default=0, help="so many more toys to pick the right one from: retrieval")
@@ -282,8 +304,12 @@ def main() -> None:
     subjects = [*own, *toys(arguments.work / "toys", arguments.toys)]
     others = judges(subjects, arguments.work / "toys", arguments.crowd, arguments.independent)
     drawings = Drawings(arguments.work, arguments.seeds, arguments.loras)
+    settings = arguments.settings or list(SECTIONS[arguments.section])
     with torch.inference_mode():
-        rows = measure(drawings, subjects, arguments.settings or list(SECTIONS[arguments.section]), others)
+        if arguments.sheet:
+            show(arguments.sheet, drawings, subjects, settings)
+            return
+        rows = measure(drawings, subjects, settings, others)
         cases = [] if arguments.section else known_cases(drawings, subjects)
     text = tables(rows, cases)
     print(f"\n{text}")
