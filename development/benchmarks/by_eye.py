@@ -1,6 +1,7 @@
 """A sheet of stories in rows, to judge by eye what a benchmark measures."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -16,30 +17,44 @@ MOST = 250_000
 """Bytes of a sheet."""
 
 
-def sheet(file: Path, stories: Mapping[str, Mapping[str, torch.Tensor]], columns: Sequence[str]) -> None:
-    """Write a JPEG of at most MOST bytes: for each title, a row of pictures (n, side, side, 3) behind each label, below
-    the names of the columns. Raises ValueError where it cannot be made so small."""
-    rows = [(label, row) for story in stories.values() for label, row in story.items()]
-    side, count = rows[0][1].shape[1], len(columns)
-    size = LABEL + count * (side + GAP), len(stories) * 2 * LINE + len(rows) * (side + GAP)
+@dataclass(frozen=True)
+class Rows:
+    """Pictures of one size, (n, side, side, 3) from 0 to 1: photos of somebody, and stories by what made them."""
+
+    photos: torch.Tensor
+    stories: Mapping[str, torch.Tensor]
+
+
+def sheet(file: Path, subjects: Mapping[str, Rows], columns: Sequence[str]) -> None:
+    """Write a JPEG of at most MOST bytes: for each subject its photos, the names of the columns, and its stories.
+
+    Raises ValueError where it cannot be made so small.
+    """
+    rows = sum(1 + len(shown.stories) for shown in subjects.values())
+    side = next(iter(subjects.values())).photos.shape[1]
+    size = LABEL + len(columns) * (side + GAP), len(subjects) * (LINE + GAP) + rows * (side + GAP)
     made = Image.new("RGB", size, "white")
-    draw, large, small = ImageDraw.Draw(made), ImageFont.load_default(18), ImageFont.load_default(15)
-    top = 0
-    for title, story in stories.items():
-        draw.text((GAP, top + 2 * LINE - 8), title, "black", large, anchor="ls")
-        for column, name in enumerate(columns):
-            middle = LABEL + column * (side + GAP) + side / 2
-            draw.text((middle, top + 2 * LINE - 8), name, "black", small, anchor="ms")
-        top += 2 * LINE
-        for label, row in story.items():
-            draw.text((GAP, top + side / 2), label, "black", small, anchor="lm")
-            for column, picture in enumerate(row):
-                made.paste(to_pil(picture), (LABEL + column * (side + GAP), top))
+    draw, large, small = ImageDraw.Draw(made), ImageFont.load_default(17), ImageFont.load_default(15)
+    lefts, top = [LABEL + column * (side + GAP) for column in range(len(columns))], 0
+
+    def put(label: str, font: ImageFont.FreeTypeFont, pictures: torch.Tensor) -> None:
+        draw.text((GAP, top + side / 2), label, "black", font, anchor="lm")
+        for left, picture in zip(lefts, pictures, strict=False):
+            made.paste(to_pil(picture), (left, top))
+
+    for name, shown in subjects.items():
+        put(f"{name}: photos", large, shown.photos)
+        top += side + LINE
+        for left, column in zip(lefts, columns, strict=True):
+            draw.text((left + side / 2, top - 9), column, "black", small, anchor="ms")
+        for label, pictures in shown.stories.items():
+            put(label, small, pictures)
             top += side + GAP
+        top += 2 * GAP
     for quality in (92, 85, 75, 60):
         made.save(held := BytesIO(), "JPEG", quality=quality)
         if len(held.getbuffer()) <= MOST:
             break
     else:
-        raise ValueError(f"{file}: {len(rows)} rows do not fit into {MOST:,} bytes. Show fewer subjects or settings.")
+        raise ValueError(f"{file}: {rows} rows do not fit into {MOST:,} bytes. Show fewer subjects or settings.")
     write_whole(file, lambda path: path.write_bytes(held.getvalue()))

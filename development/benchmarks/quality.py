@@ -40,7 +40,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import load_file
 
-from storybooth.development.benchmarks.by_eye import sheet
+from storybooth.development.benchmarks.by_eye import Rows, sheet
 from storybooth.development.benchmarks.crowd import checked, crowd, picked
 from storybooth.development.benchmarks.crowd import subjects as toys
 from storybooth.development.benchmarks.kept import Kept
@@ -274,7 +274,7 @@ def show(file: Path, drawings: Drawings, subjects: Sequence[Subject], settings: 
     stories = {}
     for subject in subjects[:SHOWN]:
         drawn = {name: drawings.story(subject, 0, name).panels for name in settings}
-        stories[subject.name] = {"photos": squares(subject.photos(len(PANELS)).images)} | drawn
+        stories[subject.name] = Rows(squares(subject.photos(len(PANELS)).images), drawn)
     sheet(file, stories, list(PANELS.values()))
 
 
