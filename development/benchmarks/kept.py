@@ -1,4 +1,4 @@
-"""What a benchmark draws and learns on Mini, each made once: stopped, it goes on where it was."""
+"""What a benchmark draws and learns, each made once: stopped, it goes on where it was."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from storybooth.development.benchmarks.studio import Studio
+from storybooth.development.benchmarks.studio import Drawn, Studio
 from storybooth.files import write_whole
 from storybooth.nodes.mini.network import WEIGHTS
 from storybooth.training.examples import Photos
@@ -23,23 +23,42 @@ Told = tuple[torch.Tensor, Mapping[str, str]]
 
 
 class Kept:
-    """Pictures and LoRAs in a folder of their own for Mini's weights and all `settings` that made them."""
+    """Pictures and LoRAs in a folder of their own for the weights, Mini's or a checkpoint's, and all `settings` that
+    made them. `studio` makes what draws them."""
 
-    def __init__(self, folder: Path, *settings: Any) -> None:
+    def __init__(
+        self, folder: Path, *settings: Any, checkpoint: Path | None = None, studio: Callable[[], Studio] = Studio
+    ) -> None:
         digest = hashlib.sha256()
-        for name in ("unet", "text", "vae"):
-            digest.update((WEIGHTS / f"{name}.safetensors").read_bytes())
+        for file in (
+            [checkpoint] if checkpoint else [WEIGHTS / f"{name}.safetensors" for name in ("unet", "text", "vae")]
+        ):
+            with file.open("rb") as weights:
+                while block := weights.read(2**24):
+                    digest.update(block)
         digest.update(repr(settings).encode())
         self._folder = folder / digest.hexdigest()[:12]
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._studio: Studio | None = None
+        self._make, self._studio = studio, None
 
     @property
     def studio(self) -> Studio:
-        """Mini, loaded when something is to be drawn."""
+        """What draws, loaded when something is to be drawn."""
         if self._studio is None:
-            self._studio = Studio()
+            self._studio = self._make()
         return self._studio
+
+    def drawn(self, name: str, draw: Callable[[], Drawn]) -> Drawn:
+        """A story from a file of this name, whose pictures are transparent where the subject is; drawn where there is
+        none."""
+
+        def layers() -> Told:
+            made = draw()
+            behind = (~made.subject).to(made.panels)[..., None]
+            return torch.cat([made.panels, behind], dim=-1), {"bank": str(made.bank)}
+
+        kept, told = self.pictures(name, layers)
+        return Drawn(kept[..., :3], kept[..., 3] == 0, int(told["bank"]))
 
     def pictures(self, name: str, draw: Callable[[], Told], count: int | None = None) -> Told:
         """Pictures from a file of this name, a row of them, drawn where there is none: `count` of any size, or as many

@@ -19,6 +19,11 @@ LoRAs are trained, of the subjects whose kind of head Mini can draw:
     python dev.py benchmark quality --section keep --seeds 3 --write docs/identity.md
     python dev.py benchmark quality --section methods --seeds 3 --loras 3 --only hamster "purple koala" "green lion" \\
         --write docs/identity.md
+
+`--sheet` shows pictures instead, of two subjects:
+
+    python dev.py benchmark quality --only "blue plush" hamster --sheet docs/identity.jpg --settings "LoRA alone" \\
+        "LoRA and bank" "keep subject" "keep salient" "readers subject"
 """
 
 import argparse
@@ -35,9 +40,10 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import load_file
 
+from storybooth.development.benchmarks.by_eye import Rows, sheet
 from storybooth.development.benchmarks.crowd import checked, crowd, picked
 from storybooth.development.benchmarks.crowd import subjects as toys
-from storybooth.development.benchmarks.kept import Kept, Told
+from storybooth.development.benchmarks.kept import Kept
 from storybooth.development.benchmarks.machine import keep
 from storybooth.development.benchmarks.settings import COMPARISONS, MORE, SECTIONS, SETTINGS, Setting
 from storybooth.development.benchmarks.studio import (
@@ -50,13 +56,11 @@ from storybooth.development.benchmarks.studio import (
     Subject,
     squares,
 )
-from storybooth.development.benchmarks.tables import by, put_in, summary, table
+from storybooth.development.benchmarks.tables import differences, put_in, summary, table
 from storybooth.development.mini.eye import load_eye
 from storybooth.development.mini.measures import (
-    Interval,
     adherence,
     consistency,
-    difference,
     diversity,
     fidelity,
     leakage,
@@ -108,7 +112,7 @@ class Drawings(Kept):
 
         other = seed % self._loras if setting.lora else 0
         drawn = f"{subject.name}, {seed}, {name}"
-        return self._kept(f"{drawn}, LoRA {other}" if other else drawn, draw)
+        return self.drawn(f"{drawn}, LoRA {other}" if other else drawn, draw)
 
     def known(self, seed: int, many: bool) -> torch.Tensor:
         """Panels of a subject that Mini knows, or of another one in each panel."""
@@ -116,7 +120,7 @@ class Drawings(Kept):
             f"{KNOWN[(seed + index) % len(KNOWN)] if many else KNOWN[seed % len(KNOWN)]} {phrase}"
             for index, phrase in enumerate(PANELS.values())
         ]
-        return self._kept(
+        return self.drawn(
             f"known, {seed}, {'many' if many else 'one'}",
             lambda: self.studio.draw(self.studio.model, "\n".join(lines), "", seed, None),
         ).panels
@@ -128,19 +132,7 @@ class Drawings(Kept):
             photos = self.studio.through(subject.photos().images)
             return Drawn(photos, torch.zeros(photos.shape[:3], dtype=torch.bool), 0)
 
-        return self._kept(f"{subject.name}, photos", decoded).panels
-
-    def _kept(self, name: str, draw: Callable[[], Drawn]) -> Drawn:
-        """A story from a file of this name, whose pictures are transparent where the subject is; drawn where there is
-        none."""
-
-        def layers() -> Told:
-            made = draw()
-            behind = (~made.subject).to(made.panels)[..., None]
-            return torch.cat([made.panels, behind], dim=-1), {"bank": str(made.bank)}
-
-        kept, told = self.pictures(name, layers)
-        return Drawn(kept[..., :3], kept[..., 3] == 0, int(told["bank"]))
+        return self.drawn(f"{subject.name}, photos", decoded).panels
 
     def _taught(self, subject: Subject, setting: Setting, seed: int) -> tuple[ModelPatcher, comfy.sd.CLIP | None]:
         """Mini with the subject's LoRA, and a CLIP that knows its own word where it has one."""
@@ -257,30 +249,33 @@ def known_cases(drawings: Drawings, subjects: Sequence[Subject]) -> list[dict[st
     return rows
 
 
-def differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Interval]]:
-    """The paired differences of COMPARISONS."""
-    groups = by(rows, "setting")  # each in the same order of subjects and seeds
-    return {
-        f"{first} − {second}": {
-            measure: difference([row[measure] for row in groups[first]], [row[measure] for row in groups[second]])
-            for measure in (*MEASURES, *OF_A_CROWD)
-            if measure in groups[first][0] and measure in groups[second][0]
-        }
-        for first, second in COMPARISONS
-        if first in groups and second in groups
-    }
-
-
 def tables(rows: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]) -> str:
     """All tables."""
     told = (*MEASURES, *OF_A_CROWD)
     return "\n\n".join(
         [
             table("setting", summary(rows, "setting", told), told),
-            *([table("paired difference", found, told, signed=True)] if (found := differences(rows)) else []),
+            *(
+                [table("paired difference", found, told, signed=True)]
+                if (found := differences(rows, COMPARISONS, told))
+                else []
+            ),
             *([table("where the answer is known", summary(cases, "case", told), told)] if cases else []),
         ]
     )
+
+
+SHOWN = 2
+"""Subjects on a sheet."""
+
+
+def show(file: Path, drawings: Drawings, subjects: Sequence[Subject], settings: Sequence[str]) -> None:
+    """A sheet of the first subjects' photos and of their first story in each setting."""
+    stories = {}
+    for subject in subjects[:SHOWN]:
+        drawn = {name: drawings.story(subject, 0, name).panels for name in settings}
+        stories[subject.name] = Rows(squares(subject.photos(len(PANELS)).images), drawn)
+    sheet(file, stories, list(PANELS.values()))
 
 
 def main() -> None:
@@ -294,6 +289,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=DEV / "quality", help="folder for pictures and LoRAs")
     parser.add_argument("--write", type=Path, help="a Markdown file with a place for the tables")
     parser.add_argument("--section", choices=SECTIONS, default="", help="of the file; without cases of known answers")
+    parser.add_argument(
+        "--sheet", type=Path, help="a JPEG file that shows the first two subjects' stories, measuring nothing"
+    )
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     parser.add_argument("--toys", type=int, default=0, help="so many held-out toys of the generator as well")
     parser.add_argument("--crowd", type=int, default=0, help="so many more toys to pick the right one from: retrieval")
@@ -306,8 +304,12 @@ def main() -> None:
     subjects = [*own, *toys(arguments.work / "toys", arguments.toys)]
     others = judges(subjects, arguments.work / "toys", arguments.crowd, arguments.independent)
     drawings = Drawings(arguments.work, arguments.seeds, arguments.loras)
+    settings = arguments.settings or list(SECTIONS[arguments.section])
     with torch.inference_mode():
-        rows = measure(drawings, subjects, arguments.settings or list(SECTIONS[arguments.section]), others)
+        if arguments.sheet:
+            show(arguments.sheet, drawings, subjects, settings)
+            return
+        rows = measure(drawings, subjects, settings, others)
         cases = [] if arguments.section else known_cases(drawings, subjects)
     text = tables(rows, cases)
     print(f"\n{text}")

@@ -1,6 +1,7 @@
 """Where the subject is in pictures while they are drawn, whatever is patched into their model; nothing is changed."""
 
 from collections.abc import Hashable, Sequence
+from uuid import uuid4
 
 import torch
 
@@ -21,12 +22,13 @@ class Onlooker(Phase):
 
     def __init__(self) -> None:
         self.seen: list[torch.Tensor] = []
+        self._id = uuid4().hex
         self._words: Words = ()
         self._maps: SubjectMaps | None = None
 
     @property
     def shaped_by(self) -> tuple[Hashable, ...]:
-        return ()
+        return (self._id,)  # no bank that was written before, unseen, stands for one that is written now
 
     def start(self, sigmas: Sequence[float], seed: int | None) -> None:
         self._words, self._maps = (), None

@@ -1,4 +1,4 @@
-"""Mini's stories in this process, drawn by the pack's own nodes and trained by its own engine."""
+"""Stories in this process, drawn by the pack's own nodes and trained by its own engine: of Mini or a checkpoint."""
 
 import json
 from collections.abc import Mapping
@@ -8,11 +8,16 @@ from typing import Any, NamedTuple
 
 import comfy.sd
 import comfy.utils
+import folder_paths
 import torch
+from comfy.model_management import intermediate_device
 from comfy.model_patcher import ModelPatcher
+from safetensors import SafetensorError
 
 from storybooth.consistency.bank import IdentityBank
 from storybooth.development.benchmarks.seeing import Onlooker
+from storybooth.files import SUFFIX
+from storybooth.nodes.checks import require_sdxl, require_sdxl_vae
 from storybooth.nodes.comic.storyboard import Storyboard
 from storybooth.nodes.consistency.patch import ConsistentAttention
 from storybooth.nodes.consistency.patching import with_phase
@@ -34,22 +39,26 @@ from storybooth.training.settings import Settings
 from storybooth.training.tlora_kind import Kind
 from storybooth.workshop import ROOT
 
-_STORY = {
-    node["class_type"]: node["inputs"]
-    for node in json.loads((ROOT / "workflows/api/nupjuki_story_mini.json").read_text("utf-8")).values()
+_STORIES = {
+    model: {
+        node["class_type"]: node["inputs"]
+        for node in json.loads((ROOT / f"workflows/api/nupjuki_story_{model}.json").read_text("utf-8")).values()
+    }
+    for model in ("mini", "sdxl")
 }
-"""Inputs of the nodes of Mini's shipped workflow, by their kind: what is measured is what users get."""
+"""Inputs of the nodes of the shipped workflows, by their kind: what is measured is what users get."""
 
 
-def _of(node: str, *names: str) -> dict[str, Any]:
-    return {name: _STORY[node][name] for name in names}
+def _of(node: str, *names: str, model: str = "mini") -> dict[str, Any]:
+    return {name: _STORIES[model][node][name] for name in names}
 
 
+_SAMPLED = ("steps", "cfg", "sampler_name", "scheduler")
 SIZE = 128
 """Pixels of the pictures' sides, as Mini was trained on; its workflow draws larger ones."""
-SAMPLING = {"width": SIZE, "height": SIZE} | _of(
-    "StoryBoothIdentityBankWriter", "steps", "cfg", "sampler_name", "scheduler"
-)
+SAMPLING = {"width": SIZE, "height": SIZE, **_of("StoryBoothIdentityBankWriter", *_SAMPLED)}
+OF_SDXL = _of("StoryBoothIdentityBankWriter", "width", "height", *_SAMPLED, model="sdxl")
+"""As SAMPLING, for a checkpoint file."""
 SCHEDULE = _of("StoryBoothIdentityBankWriter", "start_step", "switch_step", "early_probability", "late_probability")
 STORYBOARD = _of("StoryBoothStoryboard", "style", "negative")
 TRAINING = Settings(
@@ -90,7 +99,7 @@ class BankSettings:
     strength: float = 0.5
     storage: str = "compact"
     dtype: str = "fp16"
-    schedule: Mapping[str, float] = field(default_factory=lambda: SCHEDULE)
+    schedule: Mapping[str, Any] = field(default_factory=lambda: SCHEDULE)
     keep: str = "random"
     readers: str = "everyone"
 
@@ -103,7 +112,7 @@ class BankSettings:
         """The inputs of Consistent Self-Attention Patch."""
         return {"readers": self.readers, **self._of_both()}
 
-    def _of_both(self) -> dict[str, float]:
+    def _of_both(self) -> dict[str, Any]:
         return {"strength_32": self.strength, "strength_64": self.strength, **self.schedule}
 
 
@@ -128,11 +137,44 @@ def squares(photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
     return torch.cat(cut).permute(0, 2, 3, 1)
 
 
-class Studio:
-    """Mini, and what it draws. All methods want to be called under `torch.inference_mode()`, as nodes are."""
+def load(checkpoint: Path) -> tuple[ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+    """MODEL, CLIP and VAE of an SDXL checkpoint in safetensors, as Load Checkpoint gives them.
 
-    def __init__(self) -> None:
-        self.model, self.clip, self.vae = mini.load_model(), mini.load_clip(), mini.load_vae()
+    Raises ValueError, naming the file, where it is something else.
+    """
+    if checkpoint.suffix != SUFFIX or not checkpoint.is_file():
+        raise ValueError(f"{checkpoint}: expected a file of SDXL's weights that ends in {SUFFIX}.")
+    embeddings = folder_paths.get_folder_paths("embeddings")
+    try:
+        found = comfy.sd.load_checkpoint_guess_config(str(checkpoint), embedding_directory=embeddings)
+        require_sdxl(found[0])
+        require_sdxl_vae(found[2])
+    except (RuntimeError, SafetensorError, ValueError) as error:
+        raise ValueError(f"{checkpoint}: {' '.join(str(error).split())}") from error
+    if found[1] is None:
+        raise ValueError(f"{checkpoint}: it has no text encoders. Expected a full SDXL checkpoint.")
+    return found[:3]
+
+
+class Studio:
+    """Mini or a checkpoint, and what it draws. All methods want to be called under `torch.inference_mode()`, as nodes
+    are.
+
+    `at_once` is how many panels are drawn together, or all of a story.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path | None = None,
+        sampling: Mapping[str, Any] = SAMPLING,
+        storyboard: Mapping[str, str] = STORYBOARD,
+        at_once: int | None = None,
+    ) -> None:
+        if checkpoint is None:
+            self.model, self.clip, self.vae = mini.load_model(), mini.load_clip(), mini.load_vae()
+        else:
+            self.model, self.clip, self.vae = load(checkpoint)
+        self._sampling, self._said, self._at_once = sampling, storyboard, at_once
         comfy.utils.set_progress_bar_enabled(False)
 
     def learn(self, photos: Photos, settings: Settings = TRAINING) -> TrainedLora:
@@ -150,14 +192,14 @@ class Studio:
     def with_lora(
         self, lora: Mapping[str, torch.Tensor], settings: Settings = TRAINING, model: ModelPatcher | None = None
     ) -> ModelPatcher:
-        """Mini, or a `model` made of it, with a LoRA, or T-LoRA, of these settings at strength 1."""
+        """The model, or a `model` made of it, with a LoRA, or T-LoRA, of these settings at strength 1."""
         model = model or self.model
         if kind := Kind.asked_for(settings):
             return with_tlora(model, lora, kind, 1.0)
         return comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)[0]
 
     def with_word(self, word: str, file: Path) -> comfy.sd.CLIP:
-        """Mini's text encoders, for which `word` is the embedding in `file`."""
+        """The text encoders, for which `word` is the embedding in `file`."""
         return knowing(self.clip, word, file.stem, [str(file.parent)])
 
     def through(self, photos: list[torch.Tensor], size: int = SIZE) -> torch.Tensor:
@@ -175,46 +217,53 @@ class Studio:
         clip: comfy.sd.CLIP | None = None,
     ) -> Drawn:
         """The panels of a script, with or without a bank, each from noise of its own or all from one: Story Panel
-        Sampler's seed modes increment and same. `clip`: who reads the script, instead of Mini's own."""
+        Sampler's seed modes increment and same. With a bank, [id] lines that are shown are the identity images
+        themselves, as there. `clip`: who reads the script, instead of the model's own."""
         storyboard, size, onlooker = self._storyboard(script, words, clip or self.clip), 0, Onlooker()
+        shown, order, latents = storyboard.shown, [], []
         if settings is not None:
-            bank = self._bank(model, storyboard, seed, settings)
+            seen = not set(storyboard.identities).isdisjoint(shown)
+            bank = self._bank(with_phase(model, onlooker) if seen else model, storyboard, seed, settings)
+            if seen:
+                order, latents = [*storyboard.identities], [bank.latents.to(intermediate_device())]
             model, size = run_node(ConsistentAttention, model=model, bank=bank, **settings.of_reader()), bank.size
         model = with_phase(model, onlooker)
-        shown = storyboard.shown
-        # As Story Panel Sampler does it, but all in one batch, which is several times faster. Panels of a full bank
+        rest = [index for index in shown if index not in order]
+        # As Story Panel Sampler does it, but many in one batch, which is several times faster. Panels of a full bank
         # draw their tokens for themselves, and so one by one.
-        batches = [[index] for index in shown] if settings and settings.storage == "full" else [shown]
-        latents = [
-            self._latents(model, storyboard, indices, [seed + index * (not one_noise) for index in indices])
-            for indices in batches
-        ]
-        panels = self.vae.decode(torch.cat(latents))
-        seen = torch.cat(onlooker.seen) if onlooker.seen else torch.zeros(len(panels), 1, 1)
-        subject = torch.nn.functional.interpolate(seen[:, None].float(), panels.shape[1:3])[:, 0].bool()
+        together = 1 if settings and settings.storage == "full" else self._at_once or max(1, len(rest))
+        for start in range(0, len(rest), together):
+            indices = rest[start : start + together]
+            seeds = [seed + index * (not one_noise) for index in indices]
+            latents.append(self._latents(model, storyboard, indices, seeds))
+            order += indices
+        rows = [order.index(index) for index in shown]
+        panels = self.vae.decode(torch.cat(latents)[rows])
+        found = torch.cat(onlooker.seen)[rows] if onlooker.seen else torch.zeros(len(panels), 1, 1)
+        subject = torch.nn.functional.interpolate(found[:, None].float(), panels.shape[1:3])[:, 0].bool()
         return Drawn(panels, subject, size)
 
-    @staticmethod
-    def _storyboard(script: str, words: str, clip: comfy.sd.CLIP) -> EncodedStoryboard:
-        return run_node(Storyboard, clip=clip, script=script, subject=words, **STORYBOARD)
+    def _storyboard(self, script: str, words: str, clip: comfy.sd.CLIP) -> EncodedStoryboard:
+        return run_node(Storyboard, clip=clip, script=script, subject=words, **self._said)
 
-    @staticmethod
-    def _bank(model: ModelPatcher, storyboard: EncodedStoryboard, seed: int, settings: BankSettings) -> IdentityBank:
-        inputs = {"model": model, "storyboard": storyboard, "seed": seed, **SAMPLING, **settings.of_writer()}
+    def _bank(
+        self, model: ModelPatcher, storyboard: EncodedStoryboard, seed: int, settings: BankSettings
+    ) -> IdentityBank:
+        inputs = {"model": model, "storyboard": storyboard, "seed": seed, **self._sampling, **settings.of_writer()}
         return run_node(IdentityBankWriter, **inputs)
 
-    @staticmethod
     def _latents(
-        model: ModelPatcher, storyboard: EncodedStoryboard, indices: list[int], seeds: list[int]
+        self, model: ModelPatcher, storyboard: EncodedStoryboard, indices: list[int], seeds: list[int]
     ) -> torch.Tensor:
-        noise = [noise_for(empty_latent(SIZE, SIZE), seed) for seed in seeds]
+        width, height = self._sampling["width"], self._sampling["height"]
+        noise = [noise_for(empty_latent(width, height), seed) for seed in seeds]
         return sample(
             model,
             as_batch([storyboard.positive[index] for index in indices]),
             storyboard.negative,
             torch.cat(noise),
             seeds[0],
-            *(SAMPLING[name] for name in ("steps", "cfg", "sampler_name", "scheduler")),
+            *(self._sampling[name] for name in _SAMPLED),
             lambda *_: None,
         )
 

@@ -1,10 +1,10 @@
 """Intervals as Markdown, and where in a file the tables of a benchmark stand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from storybooth.development.mini.measures import Interval, interval
+from storybooth.development.mini.measures import Interval, difference, interval
 from storybooth.files import write_whole
 
 
@@ -24,6 +24,23 @@ def summary(rows: Sequence[Mapping[str, Any]], key: str, measures: Sequence[str]
     }
 
 
+def differences(
+    rows: Sequence[Mapping[str, Any]], pairs: Iterable[tuple[str, str]], measures: Sequence[str]
+) -> dict[str, dict[str, Interval]]:
+    """The paired differences of these `pairs` of settings, first less second, where rows have both; in every setting,
+    they come in the same order."""
+    groups = by(rows, "setting")
+    return {
+        f"{first} − {second}": {
+            measure: difference([row[measure] for row in groups[first]], [row[measure] for row in groups[second]])
+            for measure in measures
+            if measure in groups[first][0] and measure in groups[second][0]
+        }
+        for first, second in pairs
+        if first in groups and second in groups
+    }
+
+
 def table(
     title: str, content: Mapping[str, Mapping[str, Interval]], measures: Sequence[str], signed: bool = False
 ) -> str:
@@ -40,6 +57,8 @@ def table(
 def _cell(value: Interval, signed: bool) -> str:
     form, digits = ("+.3f", 3) if signed else (".2f", 2)
     mean, low, high = (format(round(number, digits) + 0.0, form) for number in (value.mean, value.low, value.high))
+    if value.mean != value.mean:  # NaN: nothing could be measured
+        return ""
     text = f"{mean} ({low} … {high})".replace("-", "−")
     return f"**{text}**" if signed and value.excludes(0) else text
 

@@ -91,8 +91,12 @@ class Interval:
 
 
 def interval(values: Sequence[float], seed: int = 0) -> Interval:
-    """The mean of these, and its interval by the bootstrap (percentiles of 9,999 resamples)."""
+    """The mean of these, and its interval by the bootstrap (percentiles of 9,999 resamples). NaN, which could not be
+    measured, is left out; all is NaN where nothing is left."""
     numbers = np.asarray(values, float)
+    numbers = numbers[~np.isnan(numbers)]
+    if not len(numbers):
+        return Interval(*(float("nan"),) * 3)
     if np.ptp(numbers) == 0:
         return Interval(*(float(numbers[0]),) * 3)
     made = bootstrap(

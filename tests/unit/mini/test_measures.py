@@ -1,6 +1,7 @@
 """The measures of a story's pictures where the answer is known, and the eye that they look with."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -93,6 +94,13 @@ def test_an_interval_holds_the_mean_and_narrows_with_the_number_of_values():
         and many.high - many.low < few.high - few.low
     )
     assert measures.interval([2.0, 2.0, 2.0]) == Interval(2, 2, 2)
+
+
+def test_an_interval_leaves_out_what_could_not_be_measured():
+    unknown, nothing = float("nan"), measures.interval([float("nan")])
+    assert measures.interval([1.0, unknown, 2.0, 4.0]) == measures.interval([1.0, 2.0, 4.0])
+    assert math.isnan(nothing.mean) and math.isnan(nothing.low) and math.isnan(nothing.high)
+    assert measures.difference([1.0, unknown, 3.0], [0.0, 1.0, unknown]) == Interval(1, 1, 1)
 
 
 def test_a_95_percent_interval_misses_about_one_time_in_twenty():
