@@ -2,8 +2,8 @@
 
 What goes in:
 
-- `settings`: all that a run can be told, and its defaults; `presets`: some that go together; `timesteps`: how often each
-  noise level is trained.
+- `settings`: all that a run can be told, and its defaults; `presets`: some that go together; `timesteps`: how often
+  each noise level is trained.
 - `photo_folder`: a folder of photos and captions; `photo_captions`: other captions for them; `colours`: whatever they
   are in, as sRGB; `images`: photos opened, resized and cropped; `masks`: where the subject is on them; `examples`: the
   same, encoded.

@@ -13,13 +13,16 @@ from .settings import T_LORA, Options, Settings
 
 REPORT = "as the report"
 
+_STRONG = {"target_layers": "self_and_cross_attention", "rank": 16}
+
 PRESETS: dict[str, dict[str, Any]] = {
     REPORT: {},
-    "few photos": {"method": T_LORA, "steps": 800},
-    "strong likeness": {"target_layers": "self_and_cross_attention", "rank": 16},
-    "flexible": {"steps": 800, "text_dropout": 0.1},
+    "few photos": {**_STRONG, "steps": 725},
+    "strong likeness": _STRONG,
+    "flexible": {**_STRONG, "method": T_LORA},
 }
-"""Values of `Settings` and `Options` by preset."""
+"""Values of `Settings` and `Options` by preset. From one photo, cross-attention and rank 16 learn more at few steps;
+from all, they also learn subjects that the report's settings do not; as a T-LoRA they leave pictures more diverse."""
 
 HELP = (
     "Settings that go together. few photos: for one to three. strong likeness: as like the photos as can be. flexible: "
