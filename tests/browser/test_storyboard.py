@@ -11,6 +11,7 @@ SCRIPT = f"{NODE}.widgets.find((widget) => widget.name === 'script').value"
 PICTURES = """async () => Promise.all(app.rootGraph.getNodeById('storyboard').properties.storybooth_pictures.map(
     async ({ image }) => String(new Uint8Array(await (await fetch(
         `/view?${new URLSearchParams(image)}`)).arrayBuffer()))))"""
+FIELDS = "[...document.querySelectorAll('.storybooth-open-card :is(input, textarea)')].map(({ value }) => value)"
 WALKING, SITTING, HOUSE, SEA = story.SCRIPT.splitlines()
 
 modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
@@ -18,11 +19,28 @@ modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2
 
 def show(comfy, page, script, nodes2=False):
     story.upload_photos(comfy, "board")
+    open_canvas(page, comfy.url, nodes2)
+    load(page, script)
+
+
+def load(page, script):
     graph = story.graph("board", "board")
     graph["storyboard"]["inputs"]["script"] = script
-    open_canvas(page, comfy.url, nodes2)
     open_graph(page, graph, "story")
     uncover(page)
+
+
+def open_board(page):
+    page.get_by_role("button", name="Open storyboard").click()
+    expect(page.locator(".storybooth-card:focus")).to_have_count(1)
+
+
+def write(page, script):
+    """Change the script from outside of the board."""
+    page.evaluate(
+        f"(text) => {{ const w = {NODE}.widgets.find((w) => w.name === 'script'); w.value = text; w.callback(text); }}",
+        script,
+    )
 
 
 def uncover(page):
@@ -71,9 +89,8 @@ def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, 
         "a house in a forest, at night"
     )
     expect(page.locator(".storybooth-note")).to_have_text("The line has changed since. Run draws it again.")
-    page.keyboard.type(" #")
-    expect(page.locator("[data-part=caption]")).to_be_focused()
-    page.keyboard.type("Noo")
+    page.keyboard.type(" # Noo")
+    expect(page.locator("[data-part=caption]")).to_have_value("Noo")
     press(page, "Control+z", "n", "Escape")
     expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
     press(page, "Alt+ArrowRight")
@@ -98,10 +115,7 @@ def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, 
     expect_script(page, WALKING, SITTING, SEA)
 
     # Back to the first story: of the panels that are drawn again, one is another.
-    page.evaluate(
-        f"(text) => {{ const w = {NODE}.widgets.find((w) => w.name === 'script'); w.value = text; w.callback(text); }}",
-        story.SCRIPT,
-    )
+    write(page, story.SCRIPT)
     expect(page.locator(".storybooth-cards .storybooth-stale")).to_have_count(0)
     cards.nth(2).locator(".storybooth-card").click()
     run(page, lambda: page.get_by_role("button", name="Draw again", exact=True).press("Enter"))
@@ -164,6 +178,46 @@ def test_the_mouse_opens_and_drags_cards_and_the_text_is_followed(comfy, page, n
     expect(run_error).to_have_count(1)
     expect(page.locator(".storybooth-note")).to_contain_text("[left=ball]")
     page.get_by_role("button", name="Close (Escape)").click()
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+
+
+@pytest.mark.once
+def test_what_is_typed_key_by_key_comes_to_the_same_as_filled_in_at_once(canvas):
+    page, line = canvas(), "{subject}, reading @owl (thinks): Gold # in a cafe"
+    load(page, line)
+    open_board(page)
+    words, prompt = page.locator(".storybooth-speech textarea").first, page.locator("[data-part=prompt]")
+    line_field = page.locator("[data-part=line]")
+    for field, keys, typed, whole in [
+        (words, ["Control+a"], "We are #1 in town!", "We are #1 in town!"),
+        (words, ["Control+Home"], "#1: ", "#1: Gold"),
+        (words, ["Control+End"], " @sound: CRASH", "Gold @sound: CRASH"),
+        (words, ["Control+End"], " #", "Gold #"),
+        (words, ["Control+End"], " # at once", "Gold # at once"),
+        (prompt, ["Control+End"], " # now", "{subject}, reading # now"),
+        (prompt, ["Control+End", "ArrowLeft", "ArrowLeft"], " #2 @me: Oh", "{subject}, readi #2 @me: Ohng"),
+        (prompt, ["Control+Home"], "[hidden] #3 and ", "[hidden] #3 and {subject}, reading"),
+        (line_field, ["Control+End"], " # x #1", line + " # x #1"),
+    ]:
+        write(page, line)
+        field.fill(whole)
+        page.keyboard.press("Escape")
+        filled, parts = page.evaluate(SCRIPT), page.evaluate(FIELDS)
+        write(page, line)
+        field.click()
+        press(page, *keys)
+        page.keyboard.type(typed)
+        expect(field).to_be_focused()
+        expect(field).to_have_value(whole)
+        assert page.evaluate(SCRIPT) == filled
+        page.keyboard.press("Escape")
+        assert (page.evaluate(SCRIPT), page.evaluate(FIELDS)) == (filled, parts)
+    write(page, line)
+    words.click()
+    press(page, "Control+a")
+    page.keyboard.type("We are #1 in town!")
+    expect_script(page, "{subject}, reading @owl (thinks): We are #1 in town! # in a cafe")
+    press(page, "Escape", "Escape")
     expect(page.locator(".storybooth-board")).to_be_hidden()
 
 
