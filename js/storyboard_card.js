@@ -1,6 +1,6 @@
 /* The open card of the board: one panel large, with a field for each part of its line. */
 
-import { button, element } from "./shared.js";
+import { button, element, keepFocus, setChildren } from "./shared.js";
 import * as lines from "./script_lines.js";
 import { face, faceKey, nameOf } from "./story_pictures.js";
 import { say } from "./words.js";
@@ -119,8 +119,12 @@ export class OpenCard {
 
   /** Show a panel. A field that is being typed in keeps what stands in it until it is left, unless `force`. */
   show(panel, force = false) {
-    this.box.hidden = !panel;
     if (force) this.typing = null;
+    keepFocus(this.box, () => this.fill(panel));
+  }
+
+  fill(panel) {
+    this.box.hidden = !panel;
     if (!panel) return;
     const { parts, text, picture, stale, waiting, refused } = panel;
     Object.assign(this, { panel, parts, text });
@@ -148,7 +152,7 @@ export class OpenCard {
       toggle.setAttribute("aria-pressed", Boolean(lines.flagOf(parts, toggle.dataset.flag)));
     }
     const others = parts.flags.filter(({ name }) => !(name in FLAGS) && name !== "seed");
-    this.flags.replaceChildren(...this.toggles, ...others.map((flag) => element("i", "", flag.text)));
+    setChildren(this.flags, [...this.toggles, ...others.map((flag) => element("i", "", flag.text))]);
     this.again.title = panel.identity
       ? say("With another seed. Others take the character from this picture: where a bank is written, they change with it")
       : say("With another seed; all other panels stay");
@@ -159,9 +163,9 @@ export class OpenCard {
   }
 
   showCharacters(names) {
-    const key = JSON.stringify(names);
-    if (this.characters.dataset.key !== key) this.characters.replaceChildren(...names.map((name) => this.character(name)));
-    this.characters.dataset.key = key;
+    const before = new Map([...this.characters.children].map((toggle) => [toggle.textContent, toggle]));
+    const toggles = names.map((name) => before.get(name) ?? this.character(name));
+    setChildren(this.characters, toggles);
     const shown = lines.charactersIn(this.parts.prompt.text);
     names.forEach((name, index) => {
       const isShown = shown.some((other) => lines.isOne(name, other));
