@@ -55,7 +55,8 @@ export class Board {
   closed() {
     const { button } = this.story;
     this.story = null;
-    if (document.activeElement === document.body) button.focus(); // what had the focus before is gone: undo makes nodes anew
+    const { activeElement, body } = document;
+    if (activeElement === body || this.dialog.contains(activeElement)) button.focus(); // what had it before is gone: undo makes nodes anew
   }
 
   /** Whether it shows the story of this node, or of the one that undo makes it anew from. */

@@ -222,6 +222,73 @@ def test_what_is_typed_key_by_key_comes_to_the_same_as_filled_in_at_once(canvas)
 
 
 @pytest.mark.once
+def test_the_keyboard_keeps_its_place_in_the_open_card(canvas):
+    page, line = canvas(), "{owl}, {cat} at sea @owl: Hi @cat: Ho # x"
+    load(page, f"{line}\na house")
+    open_board(page)
+
+    def focus(name, nth=0):
+        page.locator(".storybooth-open-card").get_by_role("button", name=name, exact=True).nth(nth).focus()
+
+    def after(*keys):
+        """What has the focus after these keys, and the script's first line."""
+        press(page, *keys)
+        page.wait_for_function(
+            "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => go(true))))"
+        )
+        return page.evaluate(f"[document.activeElement.textContent, {SCRIPT}.split('\\n')[0]]")
+
+    for flag, written in {"identity": "id", "hidden": "hidden", "plain": "plain", "no character": "NC"}.items():
+        focus(flag)
+        assert after("Space") == [flag, f"[{written}] {line}"]
+        assert after("Enter") == [flag, line]
+    write(page, f"[seed=7] [left=ball] {line}")
+    focus("Unlock")
+    assert after("Space") == ["Draw again", f"[left=ball] {line}"]  # without a picture there is nothing to lock
+    write(page, line)
+    focus("cat")
+    assert after("Space") == ["owl", "{owl}, at sea @owl: Hi @cat: Ho # x"]  # nobody speaks of the cat any more
+    write(page, line + "\n{cat}, {owl}\na house")
+    focus("cat")
+    assert after("Space") == ["cat", "{owl}, at sea @owl: Hi @cat: Ho # x"]
+    assert after("Space") == ["cat", "{cat}, {owl}, at sea @owl: Hi @cat: Ho # x"]
+    focus("Take this out", 1)
+    assert after("Space") == ["+ Speech", "{cat}, {owl}, at sea @owl: Hi # x"]
+    write(page, f"{line}\na house")
+    page.locator(".storybooth-count").click()  # where nothing can be clicked
+    page.evaluate("window.heard = 0; document.body.addEventListener('keydown', () => window.heard++)")
+    press(page, "Delete")
+    assert page.evaluate("window.heard") == 0  # no key leaves the board, for the canvas to take
+    focus("Delete")
+    assert after("Space")[1] == "a house"
+    expect(page.locator(".storybooth-card:focus")).to_have_count(1)
+    press(page, "Escape")
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+
+
+@pytest.mark.once
+@modes
+def test_run_leaves_the_cards_and_closing_the_board_goes_back_to_the_node(comfy, canvas, nodes2):
+    story.upload_photos(comfy, "board")
+    page, active = canvas(nodes2), "document.activeElement.textContent"
+    load(page, "a house\n[left=ball] a dog")
+    open_board(page)
+    card = page.evaluate(active)
+    press(page, "Control+Enter")
+    assert page.evaluate(active) == card
+    expect(page.locator(".storybooth-refused .storybooth-card")).to_have_count(1)  # so it has run
+    press(page, "Alt+ArrowRight")
+    expect_script(page, "[left=ball] a dog", "a house")
+    undo_until(page, f"{SCRIPT} .startsWith('a house')")
+    press(page, "Escape")
+    page.wait_for_function(f"{active} === 'Open storyboard'")
+    row = page.locator(".storybooth-story-row > button")
+    row.last.focus()
+    write(page, "a house\na cat")
+    assert page.evaluate(active) == "2a cat"
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(
     "remembered", ["none", [None, 7, {}, {"image": {"filename": "<img src=x>"}, "written": WALKING}]]
 )
