@@ -289,6 +289,22 @@ def test_run_leaves_the_cards_and_closing_the_board_goes_back_to_the_node(comfy,
 
 
 @pytest.mark.once
+def test_fields_are_bright_in_a_light_theme_and_dark_in_a_dark_one(canvas):
+    page = canvas()
+    load(page, "a house")
+    open_board(page)
+    ground = """getComputedStyle(document.querySelector("[data-part=prompt]")).backgroundColor.match(/\\d+/g)"""
+    try:
+        for theme, fits in {"light": "> 225", "dark": "< 60"}.items():
+            page.evaluate("(id) => app.extensionManager.setting.set('Comfy.ColorPalette', id)", theme)
+            page.wait_for_function(f"{ground}.every((part) => Number(part) {fits})", timeout=30_000)
+    finally:
+        page.evaluate("app.extensionManager.setting.set('Comfy.ColorPalette', 'dark')")
+    press(page, "Escape")
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(
     "remembered", ["none", [None, 7, {}, {"image": {"filename": "<img src=x>"}, "written": WALKING}]]
 )
