@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addBox, change, element, loadStyle, nodeOf, onConfigured, removePreview, thumbnail, viewUrl } from "./shared.js";
+import { addBox, change, element, loadStyle, nodeOf, onConfigured, removePreview, setChildren, thumbnail, viewUrl } from "./shared.js";
 import { say } from "./words.js";
 
 const NODE = "StoryBoothPanelSampler";
@@ -58,7 +58,7 @@ class PanelStrip {
   render() {
     const { total, panels } = this.remembered();
     const slots = Array.from({ length: total }, (_, index) => this.slot(index, panels.find((p) => p.index === index)));
-    this.grid.replaceChildren(...(slots.length ? slots : [element("p", "", EMPTY)]));
+    setChildren(this.grid, slots.length ? slots : [element("p", "", EMPTY)]);
   }
 
   /** A slot keeps its element while it shows the same picture, so that nothing flickers or loads twice. */

@@ -157,8 +157,11 @@ export function setFlag(line, name, wanted, value = null) {
   return flags.length ? splice(line, { from, to: from }, ` ${text}`) : splice(line, { from, to: from }, `${text} `);
 }
 
+/** What is said. A mark at its end has no caption behind it, and goes. */
 export function setWords(line, index, text) {
-  return replacePart(line, readLine(line).speech[index].words, oneLine(text));
+  const said = oneLine(text);
+  const mark = said.search(MARK);
+  return replacePart(line, readLine(line).speech[index].words, mark === said.length - 1 ? said.slice(0, mark).trim() : said);
 }
 
 /** Another speaker, manner (of HOW) or place (of WHERE) of what is said; what else stands in its brackets stays. */

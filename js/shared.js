@@ -101,6 +101,30 @@ export function viewUrl({ filename, subfolder, type }) {
   return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
 }
 
+/** Give an element these children. What was there and stays keeps the focus, which replaceChildren takes from it. */
+export function setChildren(parent, children) {
+  const wanted = new Set(children);
+  for (const child of [...parent.childNodes]) if (!wanted.has(child)) child.remove();
+  children.forEach((child, index) => child !== parent.childNodes[index] && parent.insertBefore(child, parent.childNodes[index] ?? null));
+}
+
+/** Do what may move, take away, hide or disable the element in `box` that has the focus. It gets it back, or the next button
+ * beside it does, or the next of all: without a focus keys would reach the canvas behind a dialog. */
+export function keepFocus(box, act) {
+  const held = document.activeElement;
+  const all = [...box.querySelectorAll("button, input, textarea, select")];
+  const at = all.indexOf(held);
+  const beside = all.filter((each) => each.parentNode === held.parentNode);
+  act();
+  if (at < 0) return;
+  const usable = (each) => each.isConnected && !each.disabled && each.checkVisibility();
+  const next = (among) => {
+    const left = among.filter((each) => each.matches("button") && usable(each));
+    return left.find((each) => all.indexOf(each) > at) ?? left.at(-1);
+  };
+  (usable(held) ? held : (next(beside) ?? next(all)))?.focus();
+}
+
 export function element(tag, className = "", textContent = "") {
   return Object.assign(document.createElement(tag), { className, textContent });
 }

@@ -166,6 +166,7 @@ class Story {
     this.button.disabled = !this.free;
     this.button.title = this.free ? "" : say("The script comes through a wire: edit it where it comes from.");
     this.count.textContent = panels.length === 1 ? say("1 panel") : say("{count} panels", { count: panels.length });
+    const held = [...this.row.children].indexOf(document.activeElement);
     while (this.row.children.length > panels.length) this.row.lastChild.remove();
     panels.forEach((panel, index) => {
       const key = [faceKey(panel), panel.stale, panel.text].join("\n");
@@ -183,6 +184,7 @@ class Story {
     });
     const current = this.row.querySelector("[tabindex='0']") ?? this.row.firstChild;
     for (const each of this.row.children) each.tabIndex = each === current ? 0 : -1;
+    if (held >= 0 && !this.row.contains(document.activeElement)) (this.row.children[held] ?? this.button).focus(); // made anew
     if (board?.story === this) board.render();
   }
 }

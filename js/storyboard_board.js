@@ -16,6 +16,7 @@ export class Board {
     this.line = 0; // of the script; that of the card which is open
     this.dialog = element("dialog", "storybooth-board");
     this.dialog.setAttribute("aria-label", say("Storyboard"));
+    this.dialog.tabIndex = -1; // a click beside all buttons leaves the focus in it, so that no key reaches the canvas
     this.count = element("span", "storybooth-count");
     this.status = element("output");
     this.list = element("ol", "storybooth-cards");
@@ -34,7 +35,7 @@ export class Board {
     main.append(side, this.card.box);
     this.dialog.append(head, main);
     this.dialog.addEventListener("keydown", (event) => this.key(event));
-    this.dialog.addEventListener("close", () => (this.story = null));
+    this.dialog.addEventListener("close", () => this.closed());
     this.dialog.addEventListener("pointerdown", (event) => event.target === this.dialog && this.dialog.close()); // beside it
     this.list.addEventListener("click", (event) => this.click(event));
     this.takeDrags();
@@ -49,6 +50,13 @@ export class Board {
     this.line = this.here()?.line ?? line;
     this.render();
     this.focusCard();
+  }
+
+  closed() {
+    const { button } = this.story;
+    this.story = null;
+    const { activeElement, body } = document;
+    if (activeElement === body || this.dialog.contains(activeElement)) button.focus(); // what had it before is gone: undo makes nodes anew
   }
 
   /** Whether it shows the story of this node, or of the one that undo makes it anew from. */
@@ -178,14 +186,13 @@ export class Board {
 
   key(event) {
     const { key, target, altKey, ctrlKey, metaKey } = event;
-    const undo = (ctrlKey || metaKey) && "zy".includes(key.toLowerCase()); // the canvas hears it before we do
     if (!((ctrlKey || metaKey) && key === "Enter")) event.stopPropagation(); // no shortcut of the canvas, but for Run
     const inField = target.matches("input, textarea, select");
     if (key === "Escape" && (inField || this.card.box.contains(target))) {
       event.preventDefault();
       return this.focusCard();
     }
-    if (undo || inField || !this.list.contains(target)) return;
+    if (ctrlKey || metaKey || inField || !this.list.contains(target)) return;
     const items = [...this.list.children];
     const at = items.indexOf(target.closest("li"));
     const across = items.findIndex((item) => item.offsetTop > items[0].offsetTop);

@@ -1,6 +1,6 @@
 /* The open card of the board: one panel large, with a field for each part of its line. */
 
-import { button, element } from "./shared.js";
+import { button, element, keepFocus, setChildren } from "./shared.js";
 import * as lines from "./script_lines.js";
 import { face, faceKey, nameOf } from "./story_pictures.js";
 import { say } from "./words.js";
@@ -18,6 +18,7 @@ const SOUND = "sound"; // who speaks in a noise
 export class OpenCard {
   constructor(board) {
     this.board = board;
+    this.typing = null; // {field, from, written}: the line before it was typed in, and as it is by now
     this.box = element("section", "storybooth-open-card");
     this.box.setAttribute("aria-label", say("The open panel"));
     this.title = element("h3");
@@ -71,7 +72,10 @@ export class OpenCard {
 
   listen(field, typed) {
     field.addEventListener("input", typed);
-    field.addEventListener("change", () => this.board.write(this.text)); // a step of undo: all that was typed
+    field.addEventListener("change", () => {
+      this.typing = null;
+      this.board.write(this.text); // a step of undo: all that was typed
+    });
     field.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) event.preventDefault(); // a line is one panel
     });
@@ -80,28 +84,22 @@ export class OpenCard {
   typed(part, value) {
     const seed = value.trim();
     if (part === "seed" && !/^[0-9]{0,20}$/.test(seed)) return this.seed.setAttribute("aria-invalid", "true");
-    const text = {
+    const change = {
       line: () => lines.splitLines(value).texts.join(" "),
-      prompt: () => lines.setPrompt(this.text, value),
-      caption: () => lines.setCaption(this.text, value),
-      seed: () => lines.setFlag(this.text, "seed", seed !== "", seed),
-    }[part]();
-    if (part === "seed" || part === "line") this.board.write(text, false);
-    else this.change(text, value, (parts) => parts[part]?.text ?? "", 0);
+      prompt: (text) => lines.setPrompt(text, value),
+      caption: (text) => lines.setCaption(text, value),
+      seed: (text) => lines.setFlag(text, "seed", seed !== "", seed),
+    }[part];
+    this.change(this[part], change);
   }
 
-  /** Write a line that was typed. Where it does not read as it was typed, a part of the grammar is in it, such as " # ":
-   * all fields then show what it has become, and typing goes on where that leads: in the caption, or in speech `next`. */
-  change(text, typed, readBack, next) {
-    const before = this.parts;
-    this.board.write(text, false);
-    if (same(typed, readBack(this.parts))) return;
-    this.show(this.panel, true);
-    const spoken = this.parts.speech.length > before.speech.length && this.speech.children[next].querySelector("textarea");
-    if (spoken) spoken.focus();
-    else if (/\s[#＃]/.test(typed)) this.caption.focus();
-    const { activeElement } = document;
-    activeElement.setSelectionRange?.(activeElement.value.length, activeElement.value.length);
+  /** Write what is typed in a field. A half-typed word may be a part of the grammar, as the # of "#1" is: each key changes
+   * the line as it was before the first one, so that typing comes to the same as filling the field in at once. */
+  change(field, change) {
+    const goesOn = this.typing?.field === field && this.typing.written === this.text;
+    const from = goesOn ? this.typing.from : this.text;
+    this.typing = { field, from, written: change(from) };
+    this.board.write(this.typing.written, false);
   }
 
   say(name, how, words) {
@@ -119,8 +117,13 @@ export class OpenCard {
     this.prompt.setSelectionRange(this.prompt.value.length, this.prompt.value.length);
   }
 
-  /** Show a panel. A field that is being typed in keeps what stands in it, blanks at its end too, unless `force`. */
+  /** Show a panel. A field that is being typed in keeps what stands in it until it is left, unless `force`. */
   show(panel, force = false) {
+    if (force) this.typing = null;
+    keepFocus(this.box, () => this.fill(panel));
+  }
+
+  fill(panel) {
     this.box.hidden = !panel;
     if (!panel) return;
     const { parts, text, picture, stale, waiting, refused } = panel;
@@ -132,8 +135,10 @@ export class OpenCard {
     this.figure.classList.toggle("storybooth-waiting", waiting);
     this.note.textContent = refused || (stale && !waiting ? say("The line has changed since. Run draws it again.") : "");
     this.note.classList.toggle("storybooth-refused", Boolean(refused));
+    const { typing } = this;
     const set = (field, value) => {
-      if (force || field !== document.activeElement || !same(field.value, value)) if (field.value !== value) field.value = value;
+      const isTyped = field === typing?.field && field === document.activeElement && text === typing.written;
+      if (!isTyped && field.value !== value) field.value = value;
     };
     const seed = lines.flagOf(parts, "seed");
     set(this.prompt, parts.prompt.text);
@@ -147,7 +152,7 @@ export class OpenCard {
       toggle.setAttribute("aria-pressed", Boolean(lines.flagOf(parts, toggle.dataset.flag)));
     }
     const others = parts.flags.filter(({ name }) => !(name in FLAGS) && name !== "seed");
-    this.flags.replaceChildren(...this.toggles, ...others.map((flag) => element("i", "", flag.text)));
+    setChildren(this.flags, [...this.toggles, ...others.map((flag) => element("i", "", flag.text))]);
     this.again.title = panel.identity
       ? say("With another seed. Others take the character from this picture: where a bank is written, they change with it")
       : say("With another seed; all other panels stay");
@@ -158,9 +163,9 @@ export class OpenCard {
   }
 
   showCharacters(names) {
-    const key = JSON.stringify(names);
-    if (this.characters.dataset.key !== key) this.characters.replaceChildren(...names.map((name) => this.character(name)));
-    this.characters.dataset.key = key;
+    const before = new Map([...this.characters.children].map((toggle) => [toggle.textContent, toggle]));
+    const toggles = names.map((name) => before.get(name) ?? this.character(name));
+    setChildren(this.characters, toggles);
     const shown = lines.charactersIn(this.parts.prompt.text);
     names.forEach((name, index) => {
       const isShown = shown.some((other) => lines.isOne(name, other));
@@ -200,7 +205,7 @@ export class OpenCard {
     const told = () => ({ speaker: who.value.trim(), how: how.value, where: where.value });
     this.listen(who, () => {
       if (!lines.isName(who.value.trim())) return who.setAttribute("aria-invalid", "true");
-      this.change(lines.setSpeaker(this.text, index, told()), who.value, ({ speech }) => speech[index]?.speaker ?? "", index);
+      this.change(who, (text) => lines.setSpeaker(text, index, told()));
     });
     for (const each of [how, where]) {
       each.addEventListener("change", () => {
@@ -208,10 +213,7 @@ export class OpenCard {
         this.board.write(lines.setSpeaker(this.text, index, { ...told(), speaker }));
       });
     }
-    this.listen(words, () => {
-      const readBack = ({ speech }) => speech[index]?.words.text ?? "";
-      this.change(lines.setWords(this.text, index, words.value), words.value, readBack, index + 1);
-    });
+    this.listen(words, () => this.change(words, (text) => lines.setWords(text, index, words.value)));
     const gone = button("✕", say("Take this out"), () => this.board.write(lines.removeSpeech(this.text, index)));
     row.append(who, how, where, gone, words);
     return row;
@@ -237,5 +239,3 @@ function lockable(picture) {
   if (picture?.seed) return say("Write the seed of this picture into its line, so that it stays");
   return picture ? say("An identity image without a seed of its own: the bank holds it") : say("There is no picture yet");
 }
-
-const same = (one, other) => one.split(/\s+/).join(" ").trim() === other.split(/\s+/).join(" ").trim();

@@ -3,7 +3,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addBox, allNodes, button, change, element, freeWidget, loadStyle, onConfigured, onSeen } from "./shared.js";
+import { addBox, allNodes, button, change, element, freeWidget, loadStyle, onConfigured, onSeen, setChildren } from "./shared.js";
 import { say } from "./words.js";
 
 const NODE = "StoryBoothSubjectImages";
@@ -146,9 +146,7 @@ class SubjectPhotos {
       if (field !== document.activeElement && !row.dataset.keeping) field.value = photo.caption;
       return row;
     });
-    for (const row of [...this.list.children]) if (!rows.includes(row)) row.remove();
-    // A row that stays where it is keeps the focus: somebody may be typing in it while others come.
-    rows.forEach((row, index) => row !== this.list.children[index] && this.list.insertBefore(row, this.list.children[index]));
+    setChildren(this.list, rows); // somebody may be typing in one while others come
     const target = this.own ? this.folder : this.free();
     if (this.target !== document.activeElement) this.target.value = target;
     const count = photos.length === 1 ? say("1 photo") : say("{count} photos", { count: photos.length });

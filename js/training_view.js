@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured, PROGRESS_TEXT, thumbnail, viewUrl } from "./shared.js";
+import { addBox, change, element, freeWidget, loadStyle, nodeOf, onConfigured, PROGRESS_TEXT, setChildren, thumbnail, viewUrl } from "./shared.js";
 import { sayLines } from "./status_lines.js";
 import { say } from "./words.js";
 
@@ -130,7 +130,7 @@ class TrainingView {
       return made;
     });
     if (wanted.length === shown.length && wanted.every((each, index) => each === shown[index])) return;
-    this.pictures.replaceChildren(...wanted);
+    setChildren(this.pictures, wanted);
     this.pictures.scrollLeft = this.pictures.scrollWidth;
   }
 }

@@ -104,6 +104,13 @@ def test_slots_fill_one_by_one(comfy, page, graph, nodes2):
     expect(slots).to_have_text(["1", "2", "", "4"])
     expect_titles(pictures, ["3. <b>third</b>"])
     expect(pictures.locator("img")).to_have_attribute("alt", "3. <b>third</b>")
+    page.evaluate("app.canvas.ds.scale = 1; app.canvas.centerOnNode(app.rootGraph.getNodeById('panels'))")
+    expect(pictures).to_be_visible()
+    pictures.focus()
+    assert page.evaluate("document.activeElement.title") == "3. <b>third</b>"
+    send(page, node="panels", index=1, total=4, caption="", image=image)
+    expect(pictures).to_have_count(2)
+    assert page.evaluate("document.activeElement.title") == "3. <b>third</b>"
 
 
 @pytest.mark.once

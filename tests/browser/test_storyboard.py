@@ -11,6 +11,7 @@ SCRIPT = f"{NODE}.widgets.find((widget) => widget.name === 'script').value"
 PICTURES = """async () => Promise.all(app.rootGraph.getNodeById('storyboard').properties.storybooth_pictures.map(
     async ({ image }) => String(new Uint8Array(await (await fetch(
         `/view?${new URLSearchParams(image)}`)).arrayBuffer()))))"""
+FIELDS = "[...document.querySelectorAll('.storybooth-open-card :is(input, textarea)')].map(({ value }) => value)"
 WALKING, SITTING, HOUSE, SEA = story.SCRIPT.splitlines()
 
 modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
@@ -18,11 +19,28 @@ modes = pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2
 
 def show(comfy, page, script, nodes2=False):
     story.upload_photos(comfy, "board")
+    open_canvas(page, comfy.url, nodes2)
+    load(page, script)
+
+
+def load(page, script):
     graph = story.graph("board", "board")
     graph["storyboard"]["inputs"]["script"] = script
-    open_canvas(page, comfy.url, nodes2)
     open_graph(page, graph, "story")
     uncover(page)
+
+
+def open_board(page):
+    page.get_by_role("button", name="Open storyboard").click()
+    expect(page.locator(".storybooth-card:focus")).to_have_count(1)
+
+
+def write(page, script):
+    """Change the script from outside of the board."""
+    page.evaluate(
+        f"(text) => {{ const w = {NODE}.widgets.find((w) => w.name === 'script'); w.value = text; w.callback(text); }}",
+        script,
+    )
 
 
 def uncover(page):
@@ -71,9 +89,8 @@ def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, 
         "a house in a forest, at night"
     )
     expect(page.locator(".storybooth-note")).to_have_text("The line has changed since. Run draws it again.")
-    page.keyboard.type(" #")
-    expect(page.locator("[data-part=caption]")).to_be_focused()
-    page.keyboard.type("Noo")
+    page.keyboard.type(" # Noo")
+    expect(page.locator("[data-part=caption]")).to_have_value("Noo")
     press(page, "Control+z", "n", "Escape")
     expect_script(page, WALKING, SITTING, HOUSE + ", at night # Non", SEA)
     press(page, "Alt+ArrowRight")
@@ -98,10 +115,7 @@ def test_a_story_is_drawn_edited_and_drawn_again_by_keyboard_alone(comfy, page, 
     expect_script(page, WALKING, SITTING, SEA)
 
     # Back to the first story: of the panels that are drawn again, one is another.
-    page.evaluate(
-        f"(text) => {{ const w = {NODE}.widgets.find((w) => w.name === 'script'); w.value = text; w.callback(text); }}",
-        story.SCRIPT,
-    )
+    write(page, story.SCRIPT)
     expect(page.locator(".storybooth-cards .storybooth-stale")).to_have_count(0)
     cards.nth(2).locator(".storybooth-card").click()
     run(page, lambda: page.get_by_role("button", name="Draw again", exact=True).press("Enter"))
@@ -164,6 +178,129 @@ def test_the_mouse_opens_and_drags_cards_and_the_text_is_followed(comfy, page, n
     expect(run_error).to_have_count(1)
     expect(page.locator(".storybooth-note")).to_contain_text("[left=ball]")
     page.get_by_role("button", name="Close (Escape)").click()
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+
+
+@pytest.mark.once
+def test_what_is_typed_key_by_key_comes_to_the_same_as_filled_in_at_once(canvas):
+    page, line = canvas(), "{subject}, reading @owl (thinks): Gold # in a cafe"
+    load(page, line)
+    open_board(page)
+    words, prompt = page.locator(".storybooth-speech textarea").first, page.locator("[data-part=prompt]")
+    line_field = page.locator("[data-part=line]")
+    for field, keys, typed, whole in [
+        (words, ["Control+a"], "We are #1 in town!", "We are #1 in town!"),
+        (words, ["Control+Home"], "#1: ", "#1: Gold"),
+        (words, ["Control+End"], " @sound: CRASH", "Gold @sound: CRASH"),
+        (words, ["Control+End"], " #", "Gold #"),
+        (words, ["Control+End"], " # at once", "Gold # at once"),
+        (prompt, ["Control+End"], " # now", "{subject}, reading # now"),
+        (prompt, ["Control+End", "ArrowLeft", "ArrowLeft"], " #2 @me: Oh", "{subject}, readi #2 @me: Ohng"),
+        (prompt, ["Control+Home"], "[hidden] #3 and ", "[hidden] #3 and {subject}, reading"),
+        (line_field, ["Control+End"], " # x #1", line + " # x #1"),
+    ]:
+        write(page, line)
+        field.fill(whole)
+        page.keyboard.press("Escape")
+        filled, parts = page.evaluate(SCRIPT), page.evaluate(FIELDS)
+        write(page, line)
+        field.click()
+        press(page, *keys)
+        page.keyboard.type(typed)
+        expect(field).to_be_focused()
+        expect(field).to_have_value(whole)
+        assert page.evaluate(SCRIPT) == filled
+        page.keyboard.press("Escape")
+        assert (page.evaluate(SCRIPT), page.evaluate(FIELDS)) == (filled, parts)
+    write(page, line)
+    words.click()
+    press(page, "Control+a")
+    page.keyboard.type("We are #1 in town!")
+    expect_script(page, "{subject}, reading @owl (thinks): We are #1 in town! # in a cafe")
+    press(page, "Escape", "Escape")
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+
+
+@pytest.mark.once
+def test_the_keyboard_keeps_its_place_in_the_open_card(canvas):
+    page, line = canvas(), "{owl}, {cat} at sea @owl: Hi @cat: Ho # x"
+    load(page, f"{line}\na house")
+    open_board(page)
+
+    def focus(name, nth=0):
+        page.locator(".storybooth-open-card").get_by_role("button", name=name, exact=True).nth(nth).focus()
+
+    def after(*keys):
+        """What has the focus after these keys, and the script's first line."""
+        press(page, *keys)
+        page.wait_for_function(
+            "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => go(true))))"
+        )
+        return page.evaluate(f"[document.activeElement.textContent, {SCRIPT}.split('\\n')[0]]")
+
+    for flag, written in {"identity": "id", "hidden": "hidden", "plain": "plain", "no character": "NC"}.items():
+        focus(flag)
+        assert after("Space") == [flag, f"[{written}] {line}"]
+        assert after("Enter") == [flag, line]
+    write(page, f"[seed=7] [left=ball] {line}")
+    focus("Unlock")
+    assert after("Space") == ["Draw again", f"[left=ball] {line}"]  # without a picture there is nothing to lock
+    write(page, line)
+    focus("cat")
+    assert after("Space") == ["owl", "{owl}, at sea @owl: Hi @cat: Ho # x"]  # nobody speaks of the cat any more
+    write(page, line + "\n{cat}, {owl}\na house")
+    focus("cat")
+    assert after("Space") == ["cat", "{owl}, at sea @owl: Hi @cat: Ho # x"]
+    assert after("Space") == ["cat", "{cat}, {owl}, at sea @owl: Hi @cat: Ho # x"]
+    focus("Take this out", 1)
+    assert after("Space") == ["+ Speech", "{cat}, {owl}, at sea @owl: Hi # x"]
+    write(page, f"{line}\na house")
+    page.locator(".storybooth-count").click()  # where nothing can be clicked
+    page.evaluate("window.heard = 0; document.body.addEventListener('keydown', () => window.heard++)")
+    press(page, "Delete")
+    assert page.evaluate("window.heard") == 0  # no key leaves the board, for the canvas to take
+    focus("Delete")
+    assert after("Space")[1] == "a house"
+    expect(page.locator(".storybooth-card:focus")).to_have_count(1)
+    press(page, "Escape")
+    expect(page.locator(".storybooth-board")).to_be_hidden()
+
+
+@pytest.mark.once
+@modes
+def test_run_leaves_the_cards_and_closing_the_board_goes_back_to_the_node(comfy, canvas, nodes2):
+    story.upload_photos(comfy, "board")
+    page, active = canvas(nodes2), "document.activeElement.textContent"
+    load(page, "a house\n[left=ball] a dog")
+    open_board(page)
+    card = page.evaluate(active)
+    press(page, "Control+Enter")
+    assert page.evaluate(active) == card
+    expect(page.locator(".storybooth-refused .storybooth-card")).to_have_count(1)  # so it has run
+    press(page, "Alt+ArrowRight")
+    expect_script(page, "[left=ball] a dog", "a house")
+    undo_until(page, f"{SCRIPT} .startsWith('a house')")
+    press(page, "Escape")
+    page.wait_for_function(f"{active} === 'Open storyboard'")
+    row = page.locator(".storybooth-story-row > button")
+    row.last.focus()
+    write(page, "a house\na cat")
+    assert page.evaluate(active) == "2a cat"
+
+
+@pytest.mark.once
+def test_fields_are_bright_in_a_light_theme_and_dark_in_a_dark_one(canvas):
+    page = canvas()
+    load(page, "a house")
+    open_board(page)
+    ground = """getComputedStyle(document.querySelector("[data-part=prompt]")).backgroundColor.match(/\\d+/g)"""
+    try:
+        for theme, fits in {"light": "> 225", "dark": "< 60"}.items():
+            page.evaluate("(id) => app.extensionManager.setting.set('Comfy.ColorPalette', id)", theme)
+            page.wait_for_function(f"{ground}.every((part) => Number(part) {fits})", timeout=30_000)
+    finally:
+        page.evaluate("app.extensionManager.setting.set('Comfy.ColorPalette', 'dark')")
+    press(page, "Escape")
     expect(page.locator(".storybooth-board")).to_be_hidden()
 
 
