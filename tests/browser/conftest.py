@@ -46,11 +46,12 @@ def page(chromium: Browser) -> Iterator[Page]:
     made.context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def canvas(chromium: Browser, comfy: Server) -> Iterator[Callable[[bool], Page]]:
     """The page on which a canvas stays open, classic or Nodes 2.0, emptied: opening one takes many seconds.
 
-    For tests that leave nothing behind but another workflow.
+    For tests of a file that leave nothing behind but another workflow. An open canvas is drawn all the time, which would
+    slow down whatever comes after that file.
     """
     kept = {}
 

@@ -166,10 +166,9 @@ def test_the_view_takes_part_in_neither_prompt_nor_widget_values(canvas, graph):
     page = load(canvas(), graph)
     send(page)
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output.trainer")
-    assert prompt["inputs"].keys() == graph["trainer"]["inputs"].keys() | {"sample_every"}
+    assert prompt["inputs"].keys() == graph["trainer"]["inputs"].keys() | {"sample_every", "preset"}
     saved = page.evaluate(f"{NODE}.serialize().widgets_values")
-    assert [value for value in saved if isinstance(value, str)][-1] == "view"
-    assert saved[-1] == 0, "sample_every is the last"
+    assert saved[-3:] == ["view", 0, "as the report"], "the LoRA's name, sample_every and preset are the last"
 
 
 @pytest.mark.once
