@@ -95,7 +95,6 @@ def test_the_trained_clip_knows_the_word_and_so_does_every_other_afterwards(comf
         comfy.run(nodes)
 
 
-@pytest.mark.once
 def test_the_word_alone_is_learned_without_a_lora(comfy):
     nodes = with_options(comfy, {"lora_name": "alone"}, method="Textual Inversion", word_start="red ball", **WORD)
     nodes |= drawing("known", ("train", 5), "a blue sks plush", ("mini", 0))

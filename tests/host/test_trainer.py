@@ -262,7 +262,7 @@ def test_a_preset_is_the_run_of_its_settings_but_for_those_that_were_changed(com
     again = comfy.queue(graph(comfy, lora_name="preset", preset="strong likeness"))
     texts = [event.data["text"] for event in again if event.type == "progress_text"]
     assert "strong likeness: target layers self_and_cross_attention, rank stays 2\nTrained before:" in texts[-1]
-    refused(comfy, graph(comfy, preset="strongest"), "preset", "strongest")
+    refused(comfy, graph(comfy, lora_name="preset", preset="strongest"), "preset", "strongest")
 
 
 @pytest.mark.once
