@@ -50,8 +50,8 @@ def page(chromium: Browser) -> Iterator[Page]:
 def canvas(chromium: Browser, comfy: Server) -> Iterator[Callable[[bool], Page]]:
     """The page on which a canvas stays open, classic or Nodes 2.0, emptied: opening one takes many seconds.
 
-    For tests of a file that leave nothing behind but another workflow. An open canvas is drawn all the time, which would
-    slow down whatever comes after that file.
+    For tests of a file that leave nothing behind but another workflow. An open canvas is drawn all the time, which
+    slows down whatever comes after that file.
     """
     kept = {}
 
