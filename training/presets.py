@@ -41,7 +41,7 @@ def with_preset(preset: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     Also returned: what it comes to, in words, such as "few photos: method T-LoRA, steps stays 200"; empty where it says
     nothing. Raises ValueError naming `preset` for one that there is not.
     """
-    if preset not in PRESETS:
+    if preset not in list(PRESETS):  # a list: ComfyUI 0.3.75 lets even a JSON object through, which has no hash
         raise ValueError(f"preset: got {preset!r}, expected {' or '.join(PRESETS)}.")
     said = PRESETS[preset]
     told = [

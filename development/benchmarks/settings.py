@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from storybooth.development.benchmarks.studio import TRAINING, BankSettings
+from storybooth.training.presets import PRESETS
 from storybooth.training.settings import LORA, T_LORA, Method, Settings
 
 OWN_WORD = "sks"
@@ -29,7 +30,7 @@ class Setting:
     steps: int | None = None
     """Steps of the training, instead of a share of the workflow's."""
     strong: bool = False
-    """Whether the LoRA is on the cross-attention as well, and of rank 16."""
+    """Whether the LoRA is as the preset strong likeness has it: on the cross-attention as well, and of rank 16."""
 
     @property
     def learned(self) -> str:
@@ -45,7 +46,7 @@ class Setting:
 
     def training(self, seed: int) -> Settings:
         """How its LoRA is trained."""
-        strong = {"target_layers": "self_and_cross_attention", "rank": 16} if self.strong else {}
+        strong = PRESETS["strong likeness"] if self.strong else {}
         return replace(
             TRAINING,
             **strong,

@@ -15,7 +15,7 @@ from comfy_api.latest import io
 from ...files import file_name, file_state
 from ...pixels import to_tensor
 from ...training.own_word import named_embedding, require_own_word
-from ...training.presets import PRESETS, REPORT, changed, with_preset
+from ...training.presets import REPORT, changed, with_preset
 from ...training.report import draw_report
 from ...training.settings import settings_of
 from ...training.tlora_kind import Kind
@@ -106,7 +106,6 @@ class LoraTrainer(io.ComfyNode):
         require_plain_weights(model)
         require_readable_weights(model)
         require_option("precision", precision, PRECISIONS)
-        require_option("preset", preset, PRESETS)
         extra = TrainingOptions() if options is None else options
         require_kind("options", extra, TrainingOptions, "LoRA Training Options")
         device = model.load_device
