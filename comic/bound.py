@@ -81,7 +81,10 @@ def place_pages(
 
 
 class CaptionBox:
-    """A caption's lines, and where they stand on the page: left, top, right and bottom of the box around them."""
+    """A caption's lines, and where they stand on the page: left, top, right and bottom of the box around them.
+
+    `is_first`: it is read before what is said in its panel, not after that.
+    """
 
     def __init__(
         self, text: str, place: Place, page: LaidOutPage, layout: PageLayout, at_top: bool, font: FreeTypeFont
@@ -90,6 +93,8 @@ class CaptionBox:
         self._font = font
         self._padding = max(2, round(font.size / 2.5))
         text = written(text, font)
+        self._text = text
+        self.is_first = at_top
         self._direction = "rtl" if begins_right_to_left(text) else None
         inset = max(font.size / 2, frame_width(page) * 2)
         safe = safe_part(place, page, layout, inset)
@@ -141,6 +146,7 @@ class CaptionBox:
     def draw(self, sheet: Sheet, frame: int) -> None:
         """Draw the box and write the caption into it."""
         sheet.shape(rectangle(self.box), (*PAPER, 255), (*INK, 255), max(1, frame // 2))
+        sheet.begin(self._text)
         left, top, right, _ = self.box
         baseline = round(top + self._padding + self._font.getmetrics()[0])
         for index, line in enumerate(self.lines):
@@ -235,11 +241,13 @@ def _place_page(page: LaidOutPage, images: Sequence[Image.Image], words: Sequenc
     frame = frame_width(page)
     for place, image in zip(page.places, images, strict=True):
         _put(sheet, place, image, frame)
-    for box, bubbles in words:
-        if box:
+    for box, bubbles in words:  # all is written in the order of reading
+        if box and box.is_first:
             box.draw(sheet, frame)
         for bubble in bubbles:
             bubble.draw(sheet, frame)
+        if box and not box.is_first:
+            box.draw(sheet, frame)
     return sheet
 
 

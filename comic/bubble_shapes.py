@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from PIL.ImageFont import FreeTypeFont
 
+from .lettering import written
 from .polygons import Box, Point
 from .sheet import Sheet
 from .speech import SOUND, Speech
@@ -176,6 +177,7 @@ def _write(sheet: Sheet, bubble: Bubble, centre: Point, outlined: bool = False) 
     """The lines of a bubble around its centre."""
     font = bubble.font
     ascent, descent = font.getmetrics()
+    sheet.begin(written(bubble.speech.words, font))
     if bubble.direction == "ttb":
         top = centre[1] - max(font.getlength(line, direction="ttb") for line in bubble.lines) / 2
         right = centre[0] + (len(bubble.lines) - 1) * (ascent + descent) / 2

@@ -33,6 +33,7 @@ WIDTH_TO_CAPTION = 24
 class _Caption:
     """A caption, broken into lines. Without lines it takes no room. `direction`: rtl, or None for the font's own."""
 
+    text: str
     lines: list[str]
     font: FreeTypeFont
     padding: int
@@ -47,6 +48,8 @@ class _Caption:
         return len(self.lines) * self.line_height + 2 * self.padding if self.lines else 0
 
     def write(self, sheet: Sheet, centre: float, top: int) -> None:
+        if self.lines:
+            sheet.begin(self.text)
         baseline = top + self.padding + self.font.getmetrics()[0]
         for index, line in enumerate(self.lines):
             sheet.write(line, centre, baseline + index * self.line_height, self.font, INK, self.direction)
@@ -129,13 +132,17 @@ def place_page(
             caption_top = near_top if at_top else near_bottom
             if inside and caption.lines:
                 sheet.veil(left, caption_top, width, caption.height, VEIL)
-            caption.write(sheet, left + width / 2, caption_top)
             taken = [(left, caption_top, left + width, caption_top + caption.height)] if inside else []
             box = left, panel_top, left + width, panel_top + height
             within = rectangle((box[0] + size / 3, box[1] + size / 3, box[2] - size / 3, box[3] - size / 3))
             there = on_page(shown, image.size, box)
-            for bubble in place_bubbles(said, within, box, size, font, taken, seen=there):
+            bubbles = place_bubbles(said, within, box, size, font, taken, seen=there)
+            if at_top:  # all is written in the order of reading
+                caption.write(sheet, left + width / 2, caption_top)
+            for bubble in bubbles:
                 bubble.draw(sheet, max(1, size // 10))
+            if not at_top:
+                caption.write(sheet, left + width / 2, caption_top)
             left += width + gutter
         top += height + strip + gutter
     return sheet
@@ -194,7 +201,7 @@ def _caption(caption: str, font: FreeTypeFont, width: int, padding: int) -> _Cap
     """Break a caption into lines for a panel of this width."""
     text = written(caption, font)
     direction = "rtl" if begins_right_to_left(text) else None
-    return _Caption(wrap(text, font, width - 2 * padding), font, padding, direction)
+    return _Caption(text, wrap(text, font, width - 2 * padding), font, padding, direction)
 
 
 def _check_inside(captions: Sequence[_Caption], height: int) -> None:

@@ -55,10 +55,10 @@ class Line:
     """A line of text: where it begins on the left, its baseline, and how far its letters reach.
 
     `ascent` and `descent`: from the baseline up and down. `family`: the font's name, `font`: its file, "" for Pillow's
-    own. `right_to_left`: it is read from the right; `text` and `words` are in the order of reading all the same.
-    `vertical`: it is a column. It begins at `baseline`, and `width`, as its words' places, is how far down it reaches
-    from there; across, it reaches from `left` as far as `ascent` and `descent` together. `halo`: the letters have an
-    edge so many pixels wide all around, in the colour of paper.
+    own. `passage`: which of the sheet's `texts` it is a line of. `right_to_left`: it is read from the right; `text` and
+    `words` are in the order of reading all the same. `vertical`: it is a column. It begins at `baseline`, and `width`,
+    as its words' places, is how far down it reaches from there; across, it reaches from `left` as far as `ascent` and
+    `descent` together. `halo`: the letters have an edge so many pixels wide all around, in the colour of paper.
     """
 
     text: str
@@ -72,6 +72,7 @@ class Line:
     family: str
     font: str
     ink: tuple[int, int, int]
+    passage: int
     right_to_left: bool = False
     vertical: bool = False
     halo: int = 0
@@ -81,13 +82,15 @@ class Line:
 class Sheet:
     """A page in the making. What is added first lies undermost.
 
-    `picture` is RGB. `panels`, `shapes` and `lines` are three layers, from below to above: what was drawn.
+    `picture` is RGB. `panels`, `shapes` and `lines` are three layers, from below to above: what was drawn. `texts` are
+    the captions and speeches that the lines were broken from, in the order of reading.
     """
 
     picture: Image.Image
     panels: list[Panel] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
     @classmethod
     def empty(cls, size: tuple[int, int], paper: str | tuple[int, int, int]) -> "Sheet":
@@ -133,6 +136,10 @@ class Sheet:
         right, bottom = left + width, top + height
         self.shapes.append(Shape(((left, top), (right, top), (right, bottom), (left, bottom)), colour))
 
+    def begin(self, text: str) -> None:
+        """Say that the lines that are written next are those of `text`."""
+        self.texts.append(" ".join(text.split()))
+
     def write(
         self,
         text: str,
@@ -143,7 +150,7 @@ class Sheet:
         direction: str | None = None,
         halo: int = 0,
     ) -> None:
-        """Write a line around `centre`.
+        """Write a line of the text that was begun last around `centre`.
 
         `direction`: "rtl", "ttb" for a column that begins at `baseline`, or None for the font's own. `halo`: width of a
         white edge around its letters.
@@ -177,6 +184,7 @@ class Sheet:
                 font.getname()[0] or "sans-serif",
                 str(file),
                 ink,
+                len(self.texts) - 1,
                 right_to_left,
                 vertical,
                 halo,

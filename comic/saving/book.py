@@ -63,17 +63,15 @@ class Book:
             )
 
     def page_text(self, index: int) -> str:
-        """The text of a page in the order of reading; of the whole where only that is known."""
-        if self.sheets:
-            return " ".join(line.text for line in self.sheets[index].lines)
-        return " ".join(filter(None, self.captions))
+        """The texts of a page in the order of reading, a line each; of the whole where only that is known."""
+        return "\n".join(filter(None, self.sheets[index].texts if self.sheets else self.captions))
 
     @property
     def text(self) -> str:
-        """All that is written in the comic, a line a page."""
+        """All that is written in the comic, a line each, and an empty one between pages."""
         if not self.sheets:
             return self.page_text(0)
-        return "\n".join(filter(None, (self.page_text(index) for index in range(len(self.pages)))))
+        return "\n\n".join(filter(None, (self.page_text(index) for index in range(len(self.pages)))))
 
     @property
     def language(self) -> str:

@@ -7,9 +7,11 @@ import hashlib
 import time
 import uuid
 import zipfile
+from itertools import groupby
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+from ..sheet import Line
 from .book import Book, png
 from .cbz import add
 
@@ -20,7 +22,8 @@ _CONTAINER = """<?xml version="1.0" encoding="UTF-8"?>
 """
 _STYLE = """body { margin: 0; padding: 0; }
 img { position: absolute; left: 0; top: 0; }
-p { position: absolute; margin: 0; white-space: pre; line-height: 1; color: transparent; }
+p { margin: 0; }
+span { position: absolute; white-space: pre; line-height: 1; color: transparent; }
 """
 
 
@@ -44,15 +47,26 @@ def write(path: Path, book: Book) -> None:
 
 
 def _lines(book: Book, index: int, scale: float) -> str:
+    """A paragraph for each caption and speech of a page; its lines lie where they are drawn."""
     paragraphs = []
-    for line in book.sheets[index].lines:
-        left, top = line.left * scale, (line.baseline - (0 if line.vertical else line.ascent)) * scale
-        place = f"left:{left:.1f}px;top:{top:.1f}px;font-size:{line.size * scale:.1f}px"
-        if line.vertical:
-            place += ";writing-mode:vertical-rl"
-        direction = ' dir="rtl"' if line.right_to_left else ""
-        paragraphs.append(f'<p style="{place}"{direction}>{escape(line.text)}</p>\n')
+    for passage, lines in groupby(book.sheets[index].lines, lambda line: line.passage):
+        spans, rest = [], book.sheets[index].texts[passage]
+        for line in lines:
+            rest = rest.removeprefix(line.text)
+            gap = " " if rest.startswith(" ") else ""  # none in Chinese, nor where a word is torn
+            rest = rest.lstrip()
+            spans.append(_line(line, scale) + gap)
+        paragraphs.append(f"<p>{''.join(spans)}</p>\n")
     return "".join(paragraphs)
+
+
+def _line(line: Line, scale: float) -> str:
+    left, top = line.left * scale, (line.baseline - (0 if line.vertical else line.ascent)) * scale
+    place = f"left:{left:.1f}px;top:{top:.1f}px;font-size:{line.size * scale:.1f}px"
+    if line.vertical:
+        place += ";writing-mode:vertical-rl"
+    direction = ' dir="rtl"' if line.right_to_left else ""
+    return f'<span style="{place}"{direction}>{escape(line.text)}</span>'
 
 
 def _page(book: Book, index: int, size: tuple[int, int], language: str, lines: str) -> str:

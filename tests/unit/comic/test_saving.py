@@ -16,7 +16,7 @@ from pypdf import PdfReader
 
 from storybooth.comic.bound import place_pages
 from storybooth.comic.layout import READING, lay_out
-from storybooth.comic.page import place_page
+from storybooth.comic.page import CAPTION_PLACES, place_page
 from storybooth.comic.saving.book import Book, plain
 from storybooth.comic.saving.formats import FORMATS, check, files, suffix
 from storybooth.comic.storyboard import parse
@@ -81,7 +81,9 @@ def test_cbz(tmp_path):
     assert told["Writer"] == "N. N."
     assert told["PageCount"] == "2"
     assert told["Manga"] == "YesAndRightToLeft"
-    assert "plush <walked> & sang “Déjà vu” — Ω The end\nA second page Fin" in told["Summary"]
+    assert told["Summary"] == (
+        "Once, a plush <walked> & sang\n“Déjà vu” — Ω\nThe end\n\nA second page\nFin"  # a line each, pages apart
+    )
     # In the order of the schema (ComicInfo 2.0), which is a sequence.
     assert [entry.tag for entry in info] == ["Title", "Summary", "Writer", "PageCount", "Manga", "Pages"]
     pages = [{name: int(value) for name, value in entry.attrib.items()} for entry in info.find("Pages")]
@@ -175,8 +177,10 @@ def test_epub(tmp_path):
         assert package.find("{*}spine").get("page-progression-direction") == "rtl"
         page_one = ElementTree.fromstring(archive.read("EPUB/page-1.xhtml"))
         paragraphs = page_one.findall(".//{*}p")
-        assert [paragraph.text for paragraph in paragraphs] == [line.text for line in of.sheets[0].lines]
-        assert f"left:{of.sheets[0].lines[0].left:.1f}px" in paragraphs[0].get("style")
+        assert ["".join(paragraph.itertext()) for paragraph in paragraphs] == list(filter(None, CAPTIONS))
+        spans = page_one.findall(".//{*}span")
+        assert [span.text for span in spans] == [line.text for line in of.sheets[0].lines]
+        assert f"left:{of.sheets[0].lines[0].left:.1f}px" in spans[0].get("style")
         assert "{}, height={}".format(*of.pages[0].size) in page_one.find(".//{*}meta").get("content")
         assert page_one.find(".//{*}img").get("alt").startswith("Once, a plush <walked> & sang")
         for name in archive.namelist():
@@ -213,6 +217,7 @@ def test_webtoon_pages_of_several_widths_need_one(tmp_path):
 def test_layers_lie_apart(tmp_path):
     sheet = page([HEBREW, "inside & out"], caption_place="inside, at the top", font="DejaVuSans.ttf")
     sheet.shape([(5, 5), (60, 5), (30, 60)], (255, 255, 255, 128), (0, 0, 0, 255), 3)
+    sheet.begin("VROOM")
     sheet.write("VROOM", 70, 60, ImageFont.load_default(20), (20, 20, 20), halo=2)
     (path,) = save(tmp_path, book((sheet,)), "layered svg")
     root = ElementTree.parse(path).getroot()
@@ -272,6 +277,33 @@ def test_an_enlarged_page_keeps_its_text_in_place(tmp_path):
 )
 def test_the_language_is_the_one_that_letters_tell(caption, language):
     assert Book([noise()], captions=(caption,)).language == language
+
+
+@pytest.mark.parametrize("caption_place", CAPTION_PLACES)
+@pytest.mark.parametrize("is_laid_out", [False, True])
+def test_texts_are_kept_one_by_one_as_they_are_read(tmp_path, caption_place, is_laid_out):
+    """A caption at the top before what is said, one at the bottom after it; broken lines are one text again."""
+    said = ["Who walks about here at night, so late?", "ここはどこだろう、むかしのもりかな", "Me!"]
+    speech = parse(f"a cat @a: {said[0]} @b: {said[1]} @c: {said[2]}", "a cat")[0].speech
+    caption = "It was late in the year, and all leaves had fallen from the trees"
+    inputs = {"caption_place": caption_place, "caption_size": 20, "speeches": [speech, ()], "font": KOREAN}
+    panels, captions = [noise(500, 500)] * 2, [caption, "Then"]
+    if is_laid_out:
+        layout = lay_out(2, rows="1 / 1", page_size="square", page_width=900)
+        sheets = place_pages(panels, captions, layout, **inputs)
+    else:
+        sheets = [place_page(panels, captions, columns=2, **inputs)]
+    texts = [caption, *said] if caption_place in ("above", "inside, at the top") else [*said, caption]
+    of = book(tuple(sheets))
+    assert of.text == "\n".join([*texts, "Then"])
+    assert len(sheets[0].lines) > len(texts) + 1
+    (path,) = save(tmp_path, of, "pdf")
+    assert PdfReader(path).metadata.subject == of.text
+    (path,) = save(tmp_path, of, "epub")
+    with zipfile.ZipFile(path) as archive:
+        read = ElementTree.fromstring(archive.read("EPUB/page-1.xhtml"))
+    assert read.find(".//{*}img").get("alt") == of.text
+    assert ["".join(paragraph.itertext()) for paragraph in read.findall(".//{*}p")] == [*texts, "Then"]
 
 
 def test_titles_hold_nothing_that_breaks_a_file():
