@@ -1,6 +1,7 @@
 """What every format is made of: pages, what lies on them, and what is told about the whole."""
 
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,14 @@ _LANGUAGES = {
     "THAI": "th",
     "GREEK": "el",
 }
+
+_ENGLISH = {
+    *("the", "and", "with", "from", "because", "this", "that", "there", "it's"),
+    *("who", "what", "where", "when", "why", "how", "you", "your", "they"),
+}
+"""Common words that are English and of no other language that is written in Latin letters."""
+_SHARE = 12
+"""English is what has two of them, and in so many words one."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +84,18 @@ class Book:
 
     @property
     def language(self) -> str:
-        """The language that the letters of the text belong to, as far as they tell; else "und", undetermined."""
-        names = (unicodedata.name(letter, "").split(" ")[0] for letter in self.text if letter.isalpha())
+        """The language that the letters of the text belong to, or "en" by its words; else "und", undetermined.
+
+        Where nothing is written, the title tells. A wrong language would be worse than none: readers speak a text that
+        is undetermined with the voice that their user has chosen.
+        """
+        text = self.text or self.title
+        names = (unicodedata.name(letter, "").split(" ")[0] for letter in text if letter.isalpha())
         found = Counter(_LANGUAGES.get(name.split("-")[0], "und") for name in names)
         if found["ja"]:  # written with Chinese signs, too
             found["ja"] += found.pop("zh", 0)
-        return max(found, key=found.get, default="und")
+        language = max(found, key=found.get, default="und")
+        return "en" if language == "und" and _is_english(text) else language
 
     def scale(self, index: int, page: Image.Image) -> float:
         """Pixels of `page` for one of its sheet: more than 1 where it was enlarged since.
@@ -94,6 +109,12 @@ class Book:
                 "Wire both from the same Comic Page, or leave layers empty."
             )
         return page.width / width
+
+
+def _is_english(text: str) -> bool:
+    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text.casefold().replace("’", "'"))
+    found = [word for word in words if word in _ENGLISH]
+    return len(set(found)) > 1 and len(found) * _SHARE >= len(words)
 
 
 def plain(name: str, text: str) -> str:

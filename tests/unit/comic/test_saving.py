@@ -279,6 +279,31 @@ def test_the_language_is_the_one_that_letters_tell(caption, language):
     assert Book([noise()], captions=(caption,)).language == language
 
 
+@pytest.mark.parametrize(
+    ("captions", "language"),
+    [
+        (["It’s late.", "Who walks about in the woods?", "The end"], "en"),
+        (["A café in Zürich", "WHAT FUN!"], "und"),  # too little to tell
+        (["The Beatles spielen heute", "Alle Plüschtiere tanzen mit ihnen, und der Hase singt"], "und"),
+        (["The Who und The Beatles", *["Der Hase hört sich alle ihre alten Platten an"] * 5], "und"),
+        (["Waar is de hond van de buren?", "Hij was in het huis, of niet"], "und"),
+        (["Hvor er de?", "De har en have med and og gæs"], "und"),
+        (["Où est le chat ?", "Il est sur la table"], "und"),
+        (["숲속의 집", "This is what the sign says"], "en"),
+        (["숲속의 집에서 길을 걷는 누비키와 친구들", "The end, and that's it"], "ko"),
+    ],
+)
+def test_english_is_known_by_its_words_where_letters_tell_nothing(tmp_path, captions, language):
+    of = Book([noise()], captions=tuple(captions))
+    assert of.language == language
+    (path,) = save(tmp_path, of, "epub")
+    assert ebook.read_epub(path).get_metadata("DC", "language")[0][0] == language
+
+
+def test_without_a_word_in_it_the_title_tells_the_language():
+    assert Book([noise()], title="숲속의 집").language == "ko"
+
+
 @pytest.mark.parametrize("caption_place", CAPTION_PLACES)
 @pytest.mark.parametrize("is_laid_out", [False, True])
 def test_texts_are_kept_one_by_one_as_they_are_read(tmp_path, caption_place, is_laid_out):
