@@ -76,6 +76,7 @@ def place_pages(
     for page in layout.pages:
         end = start + len(page.places)
         pages.append(_place_page(page, images[start:end], words[start:end]))
+        pages[-1].right_to_left = layout.right_to_left
         start = end
     return pages
 

@@ -83,7 +83,8 @@ class Sheet:
     """A page in the making. What is added first lies undermost.
 
     `picture` is RGB. `panels`, `shapes` and `lines` are three layers, from below to above: what was drawn. `texts` are
-    the captions and speeches that the lines were broken from, in the order of reading.
+    the captions and speeches that the lines were broken from, in the order of reading. `right_to_left`: how the page is
+    read, where its layout says so.
     """
 
     picture: Image.Image
@@ -91,6 +92,7 @@ class Sheet:
     shapes: list[Shape] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    right_to_left: bool | None = None
 
     @classmethod
     def empty(cls, size: tuple[int, int], paper: str | tuple[int, int, int]) -> "Sheet":

@@ -24,6 +24,7 @@ const SHAPES = [
   shape("{count} pages"),
   shape("1 page: {saved}"),
   shape("{count} pages: {saved}"),
+  shape("Pages are laid out {direction}, and reading is {reading}: set both alike"),
   shape("{count} panels on {pages}"),
   shape("In SDXL's sizes: {sizes}"),
   shape("Panel {number} is drawn but cannot be shown: {error}"),

@@ -13,6 +13,10 @@ Write = Callable[[Path], object]
 FORMATS = ("png", "cbz", "pdf", "epub", "webtoon", "layered svg")
 
 
+TURNED = ("cbz", "pdf", "epub")
+"""Formats that say which way their pages are turned."""
+
+
 def suffix(chosen: str) -> str:
     """What the names of a format's files end in."""
     return {"webtoon": ".png", "layered svg": ".svg"}.get(chosen, f".{chosen}")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...comic.layout import READING
 from ...comic.saving.book import Book, plain
-from ...comic.saving.formats import FORMATS, check
+from ...comic.saving.formats import FORMATS, TURNED, check
 from ...comic.sheet import Sheet
 from ...pixels import to_pil
 from .. import outputs
@@ -68,6 +68,14 @@ def described(
     if chosen == "webtoon":
         check(book, chosen, *slicing)
     return book, chosen, prefix, slicing
+
+
+def turned_otherwise(book: Book, chosen: str) -> str:
+    """A sentence where pages are laid out to be read the other way than those of `book` are turned, else ""."""
+    laid_out = {sheet.right_to_left for sheet in book.sheets} - {None, book.right_to_left}
+    if chosen not in TURNED or not laid_out:
+        return ""
+    return f"Pages are laid out {READING[laid_out.pop()]}, and reading is {READING[book.right_to_left]}: set both alike"
 
 
 def notes_of(hidden: Any) -> dict[str, str]:

@@ -15,7 +15,7 @@ from ..canvas import found_by, show_text, until_cancelled
 from ..checks import require_kind, require_tensor_list, single_values
 from ..sockets import PageLayersSocket, StoryboardSocket
 from ..widgets import rare, zero_is
-from .described_book import Pages, described, notes_of, thumbnails
+from .described_book import Pages, described, notes_of, thumbnails, turned_otherwise
 
 
 class SaveComic(io.ComfyNode):
@@ -89,7 +89,8 @@ class SaveComic(io.ComfyNode):
                     options=list(READING),
                     optional=True,
                     default=READING[0],
-                    tooltip="Which way pages are turned in cbz, pdf and epub: right to left for manga.",
+                    tooltip="Which way pages are turned in cbz, pdf and epub: right to left for manga. Where "
+                    "layers come from a Page Layout that is read the other way, the node says so.",
                 ),
                 rare(
                     io.Int.Input(
@@ -156,5 +157,6 @@ class SaveComic(io.ComfyNode):
         writing = until_cancelled(files(book, chosen, *slicing))
         saved = outputs.save(prefix, suffix(chosen), writing, pages[0].size)
         shown = [] if suffix(chosen) == ".png" else thumbnails(pages)
-        show_text(f"{len(pages)} {'page' if len(pages) == 1 else 'pages'}: {outputs.told(saved)}", cls.hidden.unique_id)
+        told = f"{len(pages)} {'page' if len(pages) == 1 else 'pages'}: {outputs.told(saved)}"
+        show_text("\n".join(filter(None, (told, turned_otherwise(book, chosen)))), cls.hidden.unique_id)
         return io.NodeOutput(ui={"images": [*shown, *saved]})

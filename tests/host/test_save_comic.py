@@ -105,32 +105,50 @@ def test_pages_are_shown_where_the_file_is_no_picture(comfy):
     assert Image.open(io.BytesIO(comfy.download(shown[0]))).width == 320
 
 
-def test_all_pages_of_a_layout(comfy):
-    nodes = graph("laid out/page", layers=["page", 1])
+def on_a_layout(nodes, **more):
+    """Such a graph, its two panels on a page each; the other arguments are Page Layout's inputs."""
     nodes["storyboard"]["inputs"]["script"] = f"a house # {CAPTION}\na forest # And then"
+    laid_out = {
+        "layout": "feature panel",
+        "rows": "1 | 1",
+        "reading": "left to right",
+        "page_width": 600,
+        "gutter": 1.2,
+    }
+    laid_out |= {"page_size": "as the layout has it", "margin": 3.5, "slant": 8.0, "bleed": False, **more}
     nodes["layout"] = {
         "class_type": "StoryBoothPageLayout",
-        "inputs": {
-            "storyboard": ["storyboard", 0],
-            "layout": "feature panel",
-            "rows": "1 | 1",
-            "reading": "left to right",
-            "page_size": "as the layout has it",
-            "page_width": 600,
-            "gutter": 1.2,
-            "margin": 3.5,
-            "slant": 8.0,
-            "bleed": False,
-        },
+        "inputs": {"storyboard": ["storyboard", 0], **laid_out},
     }
     nodes["page"]["inputs"]["layout"] = ["layout", 0]
     nodes["save"]["inputs"]["page"] = ["page", 0]
+    return nodes
+
+
+def test_all_pages_of_a_layout(comfy):
+    nodes = on_a_layout(graph("laid out/page", layers=["page", 1]))
     _, (content,) = saved(comfy, nodes)
     assert [page.extract_text() for page in PdfReader(io.BytesIO(content)).pages] == [CAPTION, "And then"]
     nodes["save"]["inputs"]["format"] = "layered svg"
     told, contents = saved(comfy, nodes)
     assert len(told) == 2
     assert [content.count(b"<polygon") > 0 for content in contents] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("laid_out", "reading", "chosen", "is_said"),
+    [
+        ("right to left", "left to right", "cbz", True),
+        ("left to right", "right to left", "epub", True),
+        ("right to left", "right to left", "pdf", False),
+        ("right to left", "left to right", "webtoon", False),  # nothing is turned there
+    ],
+)
+def test_pages_that_are_read_the_other_way_than_they_are_turned(comfy, laid_out, reading, chosen, is_said):
+    nodes = on_a_layout(graph("turned/page", chosen, layers=["page", 1], reading=reading), reading=laid_out)
+    texts = [event.data["text"] for event in comfy.queue(nodes) if event.type == "progress_text"]
+    _, *more = texts[-1].split("\n")
+    assert more == ([f"Pages are laid out {laid_out}, and reading is {reading}: set both alike"] if is_said else [])
 
 
 def test_layers(comfy):
