@@ -8,7 +8,7 @@ from .book import Book
 
 
 def slices(book: Book, height: int, width: int = 0) -> Iterator[Image.Image]:
-    """Yield the strip, top to bottom, in slices of `height` pixels; the last may be shorter.
+    """Yield the strip, top to bottom, in slices of `height` pixels. The last two share what is left for them evenly.
 
     Args:
         width: pages are made this wide, keeping their shape; 0: they stay as they are.
@@ -32,11 +32,18 @@ def slices(book: Book, height: int, width: int = 0) -> Iterator[Image.Image]:
             )
         else:
             strip = _below(strip, page)
-        while strip.height > height:
-            yield strip.crop((0, 0, strip.width, height))
-            strip = strip.crop((0, height, strip.width, strip.height))
+        while strip.height > 2 * height:
+            upper, strip = _cut(strip, height)
+            yield upper
+    if strip is not None and strip.height > height:  # else the last might be a sliver
+        upper, strip = _cut(strip, (strip.height + 1) // 2)
+        yield upper
     if strip is not None:
         yield strip
+
+
+def _cut(strip: Image.Image, at: int) -> tuple[Image.Image, Image.Image]:
+    return strip.crop((0, 0, strip.width, at)), strip.crop((0, at, strip.width, strip.height))
 
 
 def _below(upper: Image.Image, lower: Image.Image) -> Image.Image:

@@ -88,7 +88,8 @@ def test_formats_of_several_pages(comfy, chosen, suffix, count):
         if chosen == "png":
             assert sizes == [(320, sizes[0][1])] * 2
         else:
-            assert sizes == [(160, 200), (160, 200), (160, sizes[2][1])]
+            assert sizes[0] == (160, 200)
+            assert 0 <= sizes[1][1] - sizes[2][1] <= 1  # what is left is shared out
         text = Image.open(io.BytesIO(contents[0])).text
         assert '"StoryBoothSaveComic"' in text["prompt"]  # dropped on the canvas, it brings its graph
     else:
