@@ -8,6 +8,7 @@ the prompt and before the caption.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 MANNERS = {
@@ -29,6 +30,7 @@ MOST_SPEECHES = 8
 
 _NAME = r"[^\W\d_][\w'’-]{0,39}"
 _SPEECH = re.compile(rf"(?<!\S)[@＠]({_NAME})\s*(?:[(（]([^()（）]{{0,60}})[)）])?\s*[:：]")
+_AT = re.compile(rf"(?<!\S)[@＠]({_NAME})")
 _ALMOST = re.compile(rf"(?<!\S)[@＠]\s+{_NAME}\s*[:：]|(?<!\S)[@＠]{_NAME}\s*[(（][^()（）]{{0,60}}[)）](?!\s*[:：])")
 
 
@@ -47,10 +49,16 @@ class Speech:
     is_placed: bool = False
 
 
-def take_speech(text: str, line: int) -> tuple[str, tuple[Speech, ...]]:
+def speakers_in(script: str) -> set[str]:
+    """The names, in small letters, of all who say something in a script."""
+    return {match[1].casefold() for line in script.splitlines() for match in _SPEECH.finditer(line)}
+
+
+def take_speech(text: str, line: int, known: Collection[str] = ()) -> tuple[str, tuple[Speech, ...]]:
     """A prompt without what is said in it, and that, its side empty where the line does not say.
 
-    ValueError for speech without words, or said in an unknown way.
+    ValueError for speech without words, or said in an unknown way, and for an @name without a colon where that begins
+    the prompt or is `known`, in small letters, as a speaker's; others, as in "photo by @artist", belong to the prompt.
     """
     found = list(_SPEECH.finditer(text))
     if almost := _ALMOST.search(text):
@@ -71,7 +79,14 @@ def take_speech(text: str, line: int) -> tuple[str, tuple[Speech, ...]]:
         if match[1].casefold() == SOUND:
             manner = SOUND
         spoken.append(Speech(match[1], words, manner, side, line))
-    return (text[: found[0].start()] if found else text).strip(), tuple(spoken)
+    prompt = (text[: found[0].start()] if found else text).strip()
+    for match in _AT.finditer(prompt):
+        if match.start() == 0 or match[1].casefold() in known:
+            raise ValueError(
+                f'"{match[0]}" looks like speech, but no colon follows. Write {match[0]}: words. In a prompt, write '
+                f"{match[1]} without the @."
+            )
+    return prompt, tuple(spoken)
 
 
 def refuse_late_speech(caption: str) -> None:

@@ -18,7 +18,7 @@ Full-width brackets, braces and # are read as these; what is almost this grammar
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from ..texts import check_text
@@ -45,7 +45,7 @@ from .near_misses import (
     visible,
 )
 from .regions import boxes, side_of
-from .speech import SOUND, Speech, refuse_late_speech, take_speech
+from .speech import SOUND, Speech, refuse_late_speech, speakers_in, take_speech
 from .styles import apply_style
 
 SUBJECT = "{subject}"
@@ -89,6 +89,7 @@ def parse(script: str, subject: str, style: str = "none", cast: Sequence[Role] =
     except ValueError as error:
         raise ValueError(f"subject: {error}") from None
     check_cast(cast)
+    speakers = {SOUND, *speakers_in(visible(script)), *(role.name.casefold() for role in cast)}
     panels: list[Panel] = []
     candidates: list[int] = []
     for number, written in enumerate(script.splitlines(), start=1):
@@ -96,7 +97,7 @@ def parse(script: str, subject: str, style: str = "none", cast: Sequence[Role] =
         if not line:
             continue
         try:
-            panel, has_character = _panel(number, line, visible(subject).strip(), cast)
+            panel, has_character = _panel(number, line, visible(subject).strip(), cast, speakers)
         except ValueError as error:
             raise ValueError(f'script, line {number}: "{short(line, 100)}": {error}') from None
         if has_character and not panel.plain:
@@ -115,15 +116,18 @@ def parse(script: str, subject: str, style: str = "none", cast: Sequence[Role] =
     return tuple(panels)
 
 
-def _panel(number: int, line: str, subject: str, cast: Sequence[Role]) -> tuple[Panel, bool]:
-    """The panel of one line, style aside, and whether it may be an identity image."""
+def _panel(number: int, line: str, subject: str, cast: Sequence[Role], speakers: Set[str]) -> tuple[Panel, bool]:
+    """The panel of one line, style aside, and whether it may be an identity image.
+
+    `speakers`: names, in small letters, of all who speak in the script, or could.
+    """
     check_text(line)
     flags, text = take_flags(line, [role.name for role in cast])
     text = with_plain_names(text, cast) if cast else plain_braces(text, SUBJECT[1:-1])
     text = f" {text} "  # the blanks let a caption, or a prompt, be empty
     mark = re.search(r"\s#\s", ascii_twins(text))
     prompt, caption = (text[: mark.start()], text[mark.end() :]) if mark else (text, "")
-    prompt, speech = take_speech(prompt, number)
+    prompt, speech = take_speech(prompt, number, speakers)
     caption = caption.strip()
     refuse_late_speech(caption)
     refuse_near_misses(prompt, has_caption=mark is not None)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from storybooth.comic.bound import draw_pages, letter_pages
 from storybooth.comic.bubbles import LETTERS, NOISE, place_bubbles
+from storybooth.comic.cast import Role
 from storybooth.comic.layout import READING, lay_out
 from storybooth.comic.lettering import FULLER, is_torn, load_font, missing_character
 from storybooth.comic.page import check_lettering, layout_page
@@ -72,6 +73,9 @@ def test_what_is_no_speech_stays_as_it_was(line):
         ("a house @bo (sings): la", '"sings" says neither how nor where'),
         ("a house @bo (shouts) RUN", "looks like speech"),
         ("a house @ bo: hi", "looks like speech"),
+        ("@bori hello", '"@bori" looks like speech, but no colon follows. Write @bori: words'),
+        ("[plain] ＠보리 안녕", "＠보리: words"),
+        ("a house @sound CRASH", "Write @sound: words"),
         ("a house # a caption @bo: hi", "Speech comes before it"),
         ("a house @bo: " + "x" * 401, "has 401 letters"),
         ("a house " + "@bo: hi " * 9, "9 bubbles are more than a panel holds"),
@@ -82,6 +86,18 @@ def test_what_is_no_speech_stays_as_it_was(line):
 def test_speech_that_cannot_be_read(line, message):
     with pytest.raises(ValueError, match=rf"^script, line 2: .*{message}"):
         said(line)
+
+
+def test_a_speaker_without_a_colon_is_no_part_of_the_prompt():
+    """It would be drawn in silence; names that speak nowhere stay what they were."""
+    lines = ["a house by @artist @Bori: hello", "a cat, waving @bori hello", "a cat by @artist, bori@home, a bori"]
+    with pytest.raises(ValueError, match=r'^script, line 2: .*"@bori" looks like speech, but no colon follows'):
+        parse("\n".join(lines), "a cat")
+    del lines[1]
+    assert [panel.prompt for panel in parse("\n".join(lines), "a cat")] == ["a house by @artist", lines[1]]
+    with pytest.raises(ValueError, match='"@bori" looks like speech'):
+        parse("{bori} waves @bori hello", "", cast=[Role("bori", "a bear")])
+    assert parse("{bori} waves @artist", "", cast=[Role("bori", "a bear")])[0].prompt == "a bear waves @artist"
 
 
 def test_voices_and_noises_need_nobody_in_the_picture():
