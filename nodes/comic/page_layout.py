@@ -35,7 +35,8 @@ class PageLayoutNode(io.ComfyNode):
                     options=list(LAYOUTS),
                     default="feature panel",
                     tooltip="How panels share a page. The story goes on, on as many pages as it needs; on the last one "
-                    "what is left grows. The node shows the plan when it has run.",
+                    "what is left grows. The node shows the plan when it has run. Where rows are filled in, only the "
+                    "paper of this layout counts.",
                 ),
                 io.String.Input(
                     "rows",

@@ -114,3 +114,16 @@ def test_a_layout_of_another_storyboard_is_refused(comfy):
     nodes["layout"]["inputs"]["storyboard"] = ["other", 0]
     with pytest.raises(NodeError, match="layout: it has places for 2 panels, but storyboard shows 4"):
         comfy.run(nodes)
+
+
+def test_rows_leave_only_the_paper_of_a_layout_and_its_tooltip_says_so(comfy):
+    """Two layouts for the same paper then give the same plan."""
+    told = comfy.object_info("StoryBoothPageLayout")["StoryBoothPageLayout"]["input"]["required"]["layout"][1]
+    assert "Where rows are filled in, only the paper of this layout counts." in told["tooltip"]
+    plans = []
+    for layout in ("grid 2 x 2", "cinematic rows", "webtoon strip"):
+        nodes = graph({"layout": layout, "page_size": "as the layout has it", "page_width": 0})
+        kept = {name: nodes[name] for name in ("mini", "storyboard", "layout")}
+        plans.append(pictures(comfy.run(kept), "layout")[0])
+    assert plans[0].size == plans[1].size != plans[2].size
+    assert (numpy.asarray(plans[0]) == numpy.asarray(plans[1])).all()
