@@ -7,6 +7,7 @@ import { nodeOf, PROGRESS_TEXT } from "./shared.js";
 import { say } from "./words.js";
 
 const NUMBERS = new Set(["count", "masked", "number", "own"]);
+const LISTS = new Set(["settings"]);
 
 /* The first that fits is taken, and what stands in braces may be of such a shape itself. A test looks for all in Python. */
 const SHAPES = [
@@ -19,6 +20,18 @@ const SHAPES = [
   shape("Saved {file}"),
   shape("In prompts: {words}"),
   shape("LoRA: {saved}"),
+  shape("few photos: {settings}"),
+  shape("strong likeness: {settings}"),
+  shape("flexible: {settings}"),
+  shape("{setting} stays {value}"),
+  shape("target layers"),
+  shape("target layers {value}"),
+  shape("rank"),
+  shape("rank {value}"),
+  shape("steps"),
+  shape("steps {value}"),
+  shape("method"),
+  shape("method {value}"),
   shape("saved {files} ({size} MB)"),
   shape("1 page"),
   shape("{count} pages"),
@@ -88,11 +101,16 @@ function sayWhole(english) {
   for (const [pattern, text] of SHAPES) {
     const found = pattern.exec(english);
     if (!found) continue;
-    const values = Object.entries(found.groups ?? {}).map(([name, value]) => [name, sayWhole(value) ?? value]);
+    const values = Object.entries(found.groups ?? {}).map(([name, value]) => [name, sayValue(name, value)]);
     const sentence = say(text, Object.fromEntries(values));
     return found.at(-1) ? say("{sentence}.", { sentence }) : sentence;
   }
   return undefined;
+}
+
+function sayValue(name, value) {
+  const parts = LISTS.has(name) ? value.split(", ") : [value];
+  return parts.map((part) => sayWhole(part) ?? part).join(", ");
 }
 
 function shape(text) {
