@@ -54,11 +54,12 @@ class Word:
 class Line:
     """A line of text: where it begins on the left, its baseline, and how far its letters reach.
 
-    `ascent` and `descent`: from the baseline up and down. `family`: the font's name, `font`: its file, "" for Pillow's
-    own. `passage`: which of the sheet's `texts` it is a line of. `right_to_left`: it is read from the right; `text` and
-    `words` are in the order of reading all the same. `vertical`: it is a column. It begins at `baseline`, and `width`,
-    as its words' places, is how far down it reaches from there; across, it reaches from `left` as far as `ascent` and
-    `descent` together. `halo`: the letters have an edge so many pixels wide all around, in the colour of paper.
+    `ascent` and `descent`: from the baseline up and down. `family` and `face`: the font's name, and which of its family
+    it is, such as "Bold"; `font`: its file, "" for Pillow's own. `passage`: which of the sheet's `texts` it is of.
+    `right_to_left`: it is read from the right; `text` and `words` are in the order of reading all the same. `vertical`:
+    it is a column. It begins at `baseline`, and `width`, as its words' places, is how far down it reaches from there;
+    across, it reaches from `left` as far as `ascent` and `descent` together. `halo`: the letters have an edge so many
+    pixels wide all around, in the colour of paper.
     """
 
     text: str
@@ -70,6 +71,7 @@ class Line:
     descent: int
     size: float
     family: str
+    face: str
     font: str
     ink: tuple[int, int, int]
     passage: int
@@ -172,6 +174,7 @@ class Sheet:
         for match in re.finditer(r"\S+", text):
             start, end = (font.getlength(text[:at], direction=direction) for at in match.span())
             words.append(Word(match.group(), start_of_words + (width - end if right_to_left else start), end - start))
+        family, face = font.getname()
         file = font.path if isinstance(font.path, str | Path) else ""
         self.lines.append(
             Line(
@@ -183,7 +186,8 @@ class Sheet:
                 ascent,
                 descent,
                 font.size,
-                font.getname()[0] or "sans-serif",
+                family or "sans-serif",
+                face or "",
                 str(file),
                 ink,
                 len(self.texts) - 1,

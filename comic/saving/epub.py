@@ -72,13 +72,14 @@ def _line(line: Line, scale: float) -> str:
 def _page(book: Book, index: int, size: tuple[int, int], language: str, lines: str) -> str:
     width, height = size
     shown = f'<img src="page-{index + 1}.png" width="{width}" height="{height}" alt='
+    read = "" if lines else book.page_text(index)  # not twice by those who cannot see it
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE html>\n'
         f'<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="{language}" lang="{language}">\n'
         f"<head><title>{escape(book.title)}, {index + 1}</title>\n"
         f'<meta name="viewport" content="width={width}, height={height}"/>\n'
         '<link rel="stylesheet" type="text/css" href="style.css"/></head>\n'
-        f"<body>{shown}{quoteattr(book.page_text(index))}/>\n{lines}</body>\n</html>\n"
+        f"<body>{shown}{quoteattr(read)}/>\n{lines}</body>\n</html>\n"
     )
 
 

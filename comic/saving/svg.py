@@ -52,6 +52,7 @@ def write(path: Path, sheet: Sheet, title: str, dpi: int) -> None:
             "font-family": f"'{line.family}', sans-serif",
             "font-size": f"{line.size:g}",
             "fill": "#{:02x}{:02x}{:02x}".format(*line.ink),
+            **_face(line.face),
         } | ({"direction": "rtl"} if line.right_to_left else {})
         if line.halo:  # half of a stroke lies below the letters
             written |= {"stroke": HALO, "stroke-width": f"{2 * line.halo}", "stroke-linejoin": "round"}
@@ -65,6 +66,13 @@ def write(path: Path, sheet: Sheet, title: str, dpi: int) -> None:
 def _layer(root: Element, name: str) -> Element:
     told = {"id": name, f"{{{_INKSCAPE}}}groupmode": "layer", f"{{{_INKSCAPE}}}label": name}
     return SubElement(root, f"{{{_SVG}}}g", told)
+
+
+def _face(face: str) -> dict[str, str]:
+    """What says which font of its family is meant, where that is not the upright one of normal weight."""
+    named = face.casefold()
+    weight = {"font-weight": "bold"} if "bold" in named else {}
+    return weight | ({"font-style": "italic"} if "italic" in named or "oblique" in named else {})
 
 
 def _paint(name: str, colour: Colour | None) -> dict[str, str]:
