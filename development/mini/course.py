@@ -13,20 +13,27 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from .muon import Muon
+from .together import Together
+
 Weights = dict[str, torch.Tensor]
 
 
 class Course:
     """A network on its way: trained by AdamW, with an exponential mean of its weights."""
 
-    def __init__(self, file: Path, network: torch.nn.Module, mean_decay: float) -> None:
-        """Start at step 0, or where `file` left off."""
+    def __init__(self, file: Path, network: torch.nn.Module, mean_decay: float, muon: str = "") -> None:
+        """Start at step 0, or where `file` left off. `muon`: matrices with this in their name are moved by Muon."""
         self.file, self.network, self.mean_decay = file, network, mean_decay
         self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True
-        )
+        by_muon = {name: p for name, p in self.parameters.items() if muon and muon in name and p.ndim == 2}
+        others = [p for name, p in self.parameters.items() if name not in by_muon]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        ]
+        self.optimizers += [Muon(by_muon.values(), lr=0.0)] if by_muon else []
         self.mean = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.together = Together()
         self.step = 0
         self.seconds = 0.0
         self.losses: list[tuple[int, float]] = []
@@ -36,23 +43,31 @@ class Course:
     def update(self, loss: torch.Tensor, learning_rate: float, clip: float = 1.0) -> None:
         """Take one optimizer step down this loss."""
         loss.backward()
+        self.together.average(list(self.parameters.values()))
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+        self.zero_grad()
         self.step += 1
         decay = min(self.mean_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.mean.values()), [p.data for p in self.parameters.values()], 1 - decay)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
     def save(self) -> None:
         """Write everything to the file, whole or not at all."""
         tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
         tensors |= {f"mean.{name}": tensor for name, tensor in self.mean.items()}
         for name, parameter in self.parameters.items():
-            for key, tensor in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{key}.{name}"] = tensor
+            for optimizer in self.optimizers:
+                for key, tensor in optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer.{key}.{name}"] = tensor
         facts = {"step": self.step, "seconds": self.seconds, "losses": self.losses}
         write(self.file, tensors, {"facts": json.dumps(facts)})
 
@@ -68,7 +83,10 @@ class Course:
                 if key.startswith("optimizer."):
                     _, kind, name = key.split(".", 2)
                     parameter = self.parameters[name]
-                    self.optimizer.state[parameter][kind] = file.get_tensor(key).to(parameter.device)
+                    self._moved_by(parameter).state[parameter][kind] = file.get_tensor(key).to(parameter.device)
+
+    def _moved_by(self, parameter: torch.Tensor) -> torch.optim.Optimizer:
+        return next(o for o in self.optimizers if any(p is parameter for p in o.param_groups[0]["params"]))
 
     def swap_in_mean(self) -> Callable[[], None]:
         """Give the network the mean weights; the returned function takes them back."""
@@ -89,16 +107,17 @@ class Course:
         stopped = []
         previous = {s: signal.signal(s, lambda *_: stopped.append(True)) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            while self.step < until and not stopped:
+            while self.step < until and not self.together.any(bool(stopped)):
                 began = time.monotonic()
                 yield self.step
                 self.seconds += time.monotonic() - began
-                if self.step % every == 0 and not stopped:
+                if self.step % every == 0 and not stopped and not self.together.rank:
                     self.save()
                     checkpoint()
-            self.save()
-            if not stopped:
-                checkpoint()
+            if not self.together.rank:
+                self.save()
+                if not stopped:
+                    checkpoint()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

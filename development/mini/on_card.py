@@ -240,7 +240,7 @@ def train_autoencoder(
             clock.tell(f"not compiled: {str(error)[:300]}")
             for part in halves:
                 part._compiled_call_impl = None
-        course.optimizer.zero_grad(set_to_none=True)
+        course.zero_grad()
         clock.tell("compiled")
     compiled = [part._compiled_call_impl for part in halves]
 
@@ -439,7 +439,7 @@ def train_network(
         except RuntimeError as error:
             clock.tell(f"no graphs: {error}")
             graphed = False
-        course.optimizer.zero_grad(set_to_none=True)
+        course.zero_grad()
     signal_kept = train_unet.DDIMScheduler.from_config(train_unet.SCHEDULE).alphas_cumprod.to(device)
     random = torch.Generator(device).manual_seed(SEED + 1 + course.step)
 

@@ -1,7 +1,8 @@
 """Train Mini's UNet and text encoders: `python -m development.mini.train_unet --work FOLDER --tokenizer FOLDER`.
 
-Run it again to go on. SDXL's own objective (Podell et al. 2023): noise prediction on a discrete schedule, with
-micro-conditioning and text from two encoders; the loss is weighted by min-SNR with γ = 5 (Hang et al. 2023).
+Run it again to go on; with `torchrun --nproc-per-node 2 --module development.mini.train_unet ...` two processes learn
+from a batch each at every step. SDXL's own objective (Podell et al. 2023): noise prediction on a discrete schedule,
+with micro-conditioning and text from two encoders; the loss is weighted by min-SNR with γ = 5 (Hang et al. 2023).
 """
 
 import argparse
@@ -195,12 +196,13 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=(), help="of each kind of pictures, such as 1 3 1")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16 (weights stay fp32): faster with AMX")
     parser.add_argument("--compile", action="store_true", help="let torch compile the network: minutes, then faster")
+    parser.add_argument("--muon", action="store_true", help="move the transformers' matrices by Muon, not AdamW")
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     network = Mini()
     if arguments.start:
         network.load_state_dict(load(arguments.start))
-    course = Course(arguments.work / "unet.safetensors", network, mean_decay=0.998)
+    course = Course(arguments.work / "unet.safetensors", network, 0.998, muon="transformer_blocks" * arguments.muon)
     (arguments.work / "pid").write_text(str(os.getpid()))
     tokenizer = Tokenizer(arguments.tokenizer)
     samples = Samples(arguments.work / "latents.safetensors", tokenizer, arguments.shares)
@@ -221,12 +223,12 @@ def main() -> None:
         sheet([pictures[:8], pictures[8:]], arguments.work / f"unet-{course.step:06}.png")
 
     for step in course.steps(arguments.until, arguments.every, checkpoint):
-        random = generator(SEED, step)
+        random = generator(SEED, course.together.number(step))
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
             loss = loss_of(forward, samples.batch(arguments.batch, random), signal, random)
         course.update(loss, learning_rate(step, arguments.peak, arguments.until))
         recent.append(loss.item())
-        if course.step % 100 == 0:
+        if course.step % 100 == 0 and not course.together.rank:
             course.losses.append((course.step, sum(recent) / len(recent)))
             print(f"step {course.step} loss {course.losses[-1][1]:.4f} {course.seconds:.0f} s", flush=True)
             recent.clear()

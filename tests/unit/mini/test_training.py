@@ -1,6 +1,8 @@
 """Training on a few pictures: the loss falls, and a course that was cut off goes on to the same weights."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ from safetensors.torch import save_file
 
 from storybooth.development.mini import export, pictures, train_unet, train_vae
 from storybooth.development.mini.course import Course, generator, learning_rate, mean_weights
+from storybooth.development.mini.muon import Muon
 from storybooth.development.mini.text import LENGTH, WIDTH, Tokenizer
 from storybooth.development.mini.world import RESOLUTION
+
+LOADER = Path(export.__file__).parents[2] / "workshop" / "load_pack.py"
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +46,19 @@ class Tiny(torch.nn.Module):
         return (self.layers(x)[:, 0] - x.prod(dim=1)).square().mean()
 
 
-def train(file, until):
-    course = Course(file, Tiny(), mean_decay=0.99)
+def train(file, until, muon=""):
+    course = Course(file, Tiny(), mean_decay=0.99, muon=muon)
     for step in course.steps(until, 1000, lambda: None):
         course.update(course.network.loss(step), learning_rate(step, 1e-2, 20))
     return course
 
 
-def test_a_course_cut_off_ends_where_it_would_have(tmp_path):
-    whole = train(tmp_path / "whole.safetensors", 20)
-    train(tmp_path / "parts.safetensors", 7)
-    rest = train(tmp_path / "parts.safetensors", 20)
+@pytest.mark.parametrize("muon", ["", "layers.0"])
+def test_a_course_cut_off_ends_where_it_would_have(tmp_path, muon):
+    whole = train(tmp_path / "whole.safetensors", 20, muon)
+    train(tmp_path / "parts.safetensors", 7, muon)
+    rest = train(tmp_path / "parts.safetensors", 20, muon)
+    assert len(whole.optimizers) == 1 + bool(muon)
     assert rest.step == whole.step == 20
     for name, parameter in whole.parameters.items():
         assert torch.equal(parameter, rest.parameters[name])
@@ -60,6 +67,46 @@ def test_a_course_cut_off_ends_where_it_would_have(tmp_path):
     mean = mean_weights(tmp_path / "whole.safetensors")
     assert mean.keys() == whole.mean.keys()
     assert all(torch.equal(mean[name], whole.mean[name]) for name in mean)
+
+
+def test_muon_does_what_torch_does_one_matrix_at_a_time():
+    matrices = [
+        torch.randn(shape, generator=generator(1, n)) for n, shape in enumerate([(8, 8), (8, 8), (4, 16), (16, 4)])
+    ]
+    ours, theirs = ([torch.nn.Parameter(matrix.clone()) for matrix in matrices] for _ in range(2))
+    mine = Muon(ours, lr=0.01)
+    reference = torch.optim.Muon(theirs, lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    for step in range(3):
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            one.grad = torch.randn(one.shape, generator=generator(2 + step, number))
+            other.grad = one.grad.clone()
+        mine.step()
+        reference.step()
+    for matrix, one, other in zip(matrices, ours, theirs, strict=True):
+        moved = (other - matrix).norm()
+        assert moved > 0 and (one - other).norm() < 0.02 * moved  # both compute in bfloat16
+
+
+TOGETHER = """
+import sys, torch
+from storybooth.development.mini.together import Together
+together = Together()
+a, b = torch.zeros(2, 3), torch.zeros(4, 2, 3, 3).contiguous(memory_format=torch.channels_last)
+for p in (a, b):
+    p.grad = torch.zeros_like(p)
+    p.grad.copy_(torch.arange(float(p.numel())).view(p.shape) * (together.rank + 1))
+together.average([a, b])
+assert all(torch.equal(p.grad, torch.arange(float(p.numel())).view(p.shape) * 1.5) for p in (a, b))
+assert together.any(together.rank == 1) and not together.any(False)
+assert [together.number(step) for step in (0, 1)] == [together.rank, together.rank + 2]
+"""
+
+
+def test_two_processes_learn_from_the_mean_of_their_gradients(tmp_path):
+    script = tmp_path / "together.py"
+    script.write_text(f"import runpy\nrunpy.run_path({str(LOADER)!r})\n{TOGETHER}")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*torchrun, str(script)], check=True, timeout=120)
 
 
 def test_a_termination_signal_ends_and_saves(tmp_path):
