@@ -15,7 +15,7 @@ runpy.run_path(str(Path(__file__).resolve().parent / "workshop" / "load_pack.py"
 
 from storybooth.workshop import PATIENT, ROOT, WorkshopError, environment, host  # noqa: E402
 
-BENCHMARKS = ("attention", "full_story", "public", "quality", "training", "training_memory", "two_characters")
+BENCHMARKS = ("attention", "full_story", "public", "quality", "recipe", "training", "training_memory", "two_characters")
 
 TEST_HELP = """usage: dev.py test [PYTEST ARGUMENT ...]
 

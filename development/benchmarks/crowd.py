@@ -42,27 +42,29 @@ def caption(words: str, photo: Photo) -> str:
     return ", ".join(part for part in (words, photo.action, where) if part)
 
 
-def subjects(folder: Path, count: int) -> list[Subject]:
-    """Held-out toys 0 to `count`, every other with a feature of a kind that no training showed, and their photos."""
+def subjects(folder: Path, count: int, part: int = numbered.MEASURING) -> list[Subject]:
+    """Held-out toys 0 to `count` and their photos: of MEASURING, every other with a feature of a kind that no training
+    showed, or of SEARCH, for choosing a recipe."""
     found = []
     for toy in range(count):
-        f = numbered.features(numbered.MEASURING, 0, toy)
-        where = folder / f"toy {toy}"
-        subject = Subject(f"toy {toy}", words_for(f), where)
-        if not (where / "metadata.jsonl").exists():
-            _photograph(where, toy, subject.words)
+        f = numbered.features(part, 0, toy)
+        name = f"toy {toy}" if part == numbered.MEASURING else f"search toy {toy}"
+        subject = Subject(name, words_for(f), folder / name)
+        if not (subject.folder / "metadata.jsonl").exists():
+            _photograph(subject, part, toy)
         found.append(subject)
     return found
 
 
-def _photograph(folder: Path, toy: int, words: str) -> None:
+def _photograph(subject: Subject, part: int, toy: int) -> None:
+    folder = subject.folder
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    made = numbered.photos_of(numbered.MEASURING, 0, range(toy, toy + 1), PHOTOS)[toy]
+    made = numbered.photos_of(part, 0, range(toy, toy + 1), PHOTOS)[toy]
     for number, (picture, photo) in enumerate(made):
         name = f"{number:02}.jpg"
         Image.fromarray(picture).save(folder / name, quality=92)
-        lines.append(json.dumps({"file_name": name, "text": caption(words, photo)}))
+        lines.append(json.dumps({"file_name": name, "text": caption(subject.words, photo)}))
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from storybooth.dev import BENCHMARKS
 from storybooth.workshop import ROOT, host
@@ -34,3 +35,27 @@ def test_training_loops_are_timed_side_by_side(comfyui_folder, tmp_path):
     rows = json.loads(figures.read_text())["rows"]
     assert [row["speed_ratio"] == 1 for row in rows] == [True, False, False, False]
     assert all(row["seconds"] > 0 and row["memory"] > 0 and row["loop"] in printed for row in rows)
+
+
+def test_recipes_are_tried_on_toys_that_are_used_for_nothing_else(comfyui_folder, tmp_path):
+    figures = tmp_path / "figures.json"
+    recipes = ("--recipe", "steps=1", "--recipe", "steps=1", "rank=2", "text_dropout=0.5")
+    printed = benchmark(
+        comfyui_folder,
+        "recipe",
+        "--toys",
+        "1",
+        *recipes,
+        "--work",
+        tmp_path,
+        "--output",
+        figures,
+        "--sheet",
+        tmp_path / "a.jpg",
+    )
+    rows = json.loads(figures.read_text())["rows"]
+    assert [row["setting"] for row in rows] == ["neither", "steps=1", "steps=1 rank=2 text_dropout=0.5"]
+    assert {row["subject"] for row in rows} == {"search toy 0"}
+    assert rows[0]["seconds"] == 0 < rows[1]["seconds"]
+    assert all(-1 <= row["fidelity"] <= 1 and f"| {row['setting']} |" in printed for row in rows)
+    assert Image.open(tmp_path / "a.jpg").height > 3 * 128
