@@ -72,7 +72,7 @@ class Stories(Kept):
         super().__init__(folder, Drawn._fields, SCRIPT, TRAINING, SAMPLING, SCHEDULE, STORYBOARD)
 
     def story(self, subject: Subject, recipe: Sequence[str] | None, seed: int) -> tuple[Drawn, float]:
-        """The panels, and seconds; None is without a LoRA."""
+        """The panels, and the training's seconds, none for a LoRA that is there already. None is without one."""
         name, took = f"{subject.name}, {seed}, {' '.join(recipe) if recipe is not None else NEITHER}", 0.0
         model = self.studio.model
         if recipe is not None:
