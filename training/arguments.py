@@ -1,7 +1,7 @@
 """What the command line is told: a config file and words on the line, under the names that the node's widgets have."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -77,15 +77,9 @@ def read_job(arguments: Sequence[str] | None = None) -> tuple[Job, dict[str, Any
 
     Raises ValueError naming a key that is unknown, missing or has another kind of value than it must have.
     """
-    kinds = _kinds()
     given = vars(make_parser().parse_args(arguments))
     config = given.pop("config", None)
-    values = {**(_read(config) if config else {}), **given}
-    for name in values:
-        if name not in kinds:
-            near = get_close_matches(name, kinds, 1)
-            raise ValueError(f"{name}: there is no such setting.{f' Is it {near[0]}?' if near else ' See --help.'}")
-    values = {name: _converted(name, value, kinds[name]) for name, value in values.items()}
+    values = typed({**(_read(config) if config else {}), **given})
     for field in fields(Job):
         if field.default is MISSING and not values.get(field.name):
             raise ValueError(
@@ -94,6 +88,19 @@ def read_job(arguments: Sequence[str] | None = None) -> tuple[Job, dict[str, Any
     own = {field.name for field in fields(Job)}
     job = Job(**{name: value for name, value in values.items() if name in own})
     return job, {name: value for name, value in values.items() if name not in own}
+
+
+def typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of settings, each of the kind that its setting has.
+
+    Raises ValueError naming a setting that there is not, or one that has another kind of value.
+    """
+    kinds = _kinds()
+    for name in values:
+        if name not in kinds:
+            near = get_close_matches(name, kinds, 1)
+            raise ValueError(f"{name}: there is no such setting.{f' Is it {near[0]}?' if near else ' See --help.'}")
+    return {name: _converted(name, value, kinds[name]) for name, value in values.items()}
 
 
 def _kinds() -> dict[str, type]:

@@ -12,10 +12,11 @@ tells how long a training takes here. `--sheet` shows the first two toys' photos
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from storybooth.development.benchmarks.by_eye import Rows, sheet
@@ -36,7 +37,8 @@ from storybooth.development.benchmarks.tables import summary, table
 from storybooth.development.mini.eye import load_eye
 from storybooth.development.mini.measures import look
 from storybooth.development.mini.toys.numbered import SEARCH
-from storybooth.training.settings import Options, Settings
+from storybooth.training.arguments import typed
+from storybooth.training.settings import Settings, settings_of
 from storybooth.workshop import DEV
 
 MEASURES = (
@@ -52,17 +54,12 @@ NEITHER = "neither"
 SHOWN = 2
 
 
-def settings_of(recipe: Sequence[str]) -> Settings:
-    """The Mini workflow's settings with what "name=value" says. Raises ValueError for a name that there is not."""
-    own, options = {}, {}
-    for entry in recipe:
-        name, _, value = entry.partition("=")
-        holder, where = (TRAINING.options, options) if name in {f.name for f in fields(Options)} else (TRAINING, own)
-        if not hasattr(holder, name):
-            raise ValueError(f"--recipe {entry}: expected name=value with a name of Settings or Options.")
-        before = getattr(holder, name)
-        where[name] = value == "True" if isinstance(before, bool) else type(before)(value)
-    return replace(TRAINING, **own, options=replace(TRAINING.options, **options))
+def with_recipe(recipe: Sequence[str], seed: int) -> Settings:
+    """The Mini workflow's settings with what "name=value" says. Raises ValueError where that is none of theirs."""
+    said = dict(entry.split("=", 1) for entry in recipe)
+    changed = typed({name: yaml.safe_load(value) for name, value in said.items()})
+    values = TRAINING.recipe() | changed | {"seed": seed}
+    return settings_of(values, values.pop("precision"))
 
 
 class Stories(Kept):
@@ -76,7 +73,7 @@ class Stories(Kept):
         name, took = f"{subject.name}, {seed}, {' '.join(recipe) if recipe is not None else NEITHER}", 0.0
         model = self.studio.model
         if recipe is not None:
-            settings = replace(settings_of(recipe), seed=seed)
+            settings = with_recipe(recipe, seed)
             began = time.monotonic()
             file = self.lora(name, subject.photos, settings)
             took = time.monotonic() - began

@@ -28,10 +28,9 @@ class Course:
         self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         by_muon = {name: p for name, p in self.parameters.items() if muon and muon in name and p.ndim == 2}
         others = [p for name, p in self.parameters.items() if name not in by_muon]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-        ]
-        self.optimizers += [Muon(by_muon.values(), lr=0.0)] if by_muon else []
+        adam: torch.optim.Optimizer = torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self.optimizers = [adam, Muon(by_muon.values(), lr=0.0)] if by_muon else [adam]
+        self._moved_by = {name: self.optimizers[name in by_muon] for name in self.parameters}
         self.mean = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.together = Together()
         self.step = 0
@@ -65,9 +64,8 @@ class Course:
         tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
         tensors |= {f"mean.{name}": tensor for name, tensor in self.mean.items()}
         for name, parameter in self.parameters.items():
-            for optimizer in self.optimizers:
-                for key, tensor in optimizer.state.get(parameter, {}).items():
-                    tensors[f"optimizer.{key}.{name}"] = tensor
+            for key, tensor in self._moved_by[name].state[parameter].items():
+                tensors[f"optimizer.{key}.{name}"] = tensor
         facts = {"step": self.step, "seconds": self.seconds, "losses": self.losses}
         write(self.file, tensors, {"facts": json.dumps(facts)})
 
@@ -83,10 +81,7 @@ class Course:
                 if key.startswith("optimizer."):
                     _, kind, name = key.split(".", 2)
                     parameter = self.parameters[name]
-                    self._moved_by(parameter).state[parameter][kind] = file.get_tensor(key).to(parameter.device)
-
-    def _moved_by(self, parameter: torch.Tensor) -> torch.optim.Optimizer:
-        return next(o for o in self.optimizers if any(p is parameter for p in o.param_groups[0]["params"]))
+                    self._moved_by[name].state[parameter][kind] = file.get_tensor(key).to(parameter.device)
 
     def swap_in_mean(self) -> Callable[[], None]:
         """Give the network the mean weights; the returned function takes them back."""
