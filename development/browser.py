@@ -5,7 +5,14 @@ import subprocess
 
 from ..workshop import WorkshopError, environment
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_NAMES = (
+    "chromium-headless-shell",  # no window behind its pages: a third less work than the whole browser
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
 
 
 def executable() -> str | None:
