@@ -1,36 +1,40 @@
-"""Low-rank adapters on a UNet's attention, and the names under which every program finds them again."""
+"""Low-rank adapters on a UNet's layers, and the names under which every program finds them again."""
 
 import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 
-from .lora_layer import ADAPTER, LowRankLinear
+from .lora_layer import ADAPTER, LowRankConvolution, LowRankLinear
 from .settings import Settings
 from .tlora import mask_ranks
 
 _ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}
 _FEED_FORWARD = r"|ff\.net\.(0\.proj|2)"
+_CONVOLUTIONS = r"|resnets\.\d+\.conv(1|2|_shortcut)|(down|up)samplers\.0\.conv"
 
 
 def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
-    """Put fp32 adapters on `to_q`, `to_k`, `to_v` and `to_out.0` of the chosen attention layers, and, where the option
-    says so, on the feed-forward layers beside them.
+    """Put fp32 adapters on `to_q`, `to_k`, `to_v` and `to_out.0` of the chosen attention layers, and, where options
+    say so, on the feed-forward layers beside them and on the convolutions of residual blocks and of samplers.
 
-    A is drawn with standard deviation 1 / rank from the seed, B is zero, so the UNet's output stays the same at
-    first. The global random state is left as it was. T-LoRA begins and computes as `tlora` says.
+    A is drawn with standard deviation 1 / rank from the seed (of a convolution's k · k pixels, 1 / (k · rank), so that
+    their sum is as large), B is zero, so the UNet's output stays the same at first. The global random state is left as
+    it was. T-LoRA begins and computes as `tlora` says.
     """
     attention = rf"{_ATTENTION[settings.target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
-    modules = rf".*\.({attention}{_FEED_FORWARD if settings.options.feed_forward else ''})"
+    more = _FEED_FORWARD * settings.options.feed_forward + _CONVOLUTIONS * settings.options.convolutions
+    modules = rf".*\.({attention}{more})"
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, init_lora_weights=False, target_modules=modules)
     with torch.random.fork_rng(devices=[]):
         unet.add_adapter(config, adapter_name=ADAPTER)
     generator = torch.Generator().manual_seed(settings.seed)
     for module in lora_layers(unet).values():
-        module.__class__ = LowRankLinear
+        module.__class__ = LowRankLinear if isinstance(module, Linear) else LowRankConvolution
         a, b = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight
+        side = 1 if a.dim() == 2 else a.shape[-1]
         # In fp32, whatever precision peft has taken over from the layer.
-        a.data = torch.empty(a.shape).normal_(std=1 / settings.rank, generator=generator).to(a.device)
+        a.data = torch.empty(a.shape).normal_(std=1 / (side * settings.rank), generator=generator).to(a.device)
         b.data = torch.zeros(b.shape, device=b.device)
     mask_ranks(unet, lora_layers(unet).values(), settings)
 
@@ -47,7 +51,8 @@ def lora_layers(unet: UNet2DConditionModel) -> dict[str, LoraLayer]:
 
 def lora_state_dict(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
     """The adapters as fp32 CPU copies under kohya's names: `lora_unet_..._attn1_to_q.lora_down.weight` (rank, in),
-    `.lora_up.weight` (out, rank) and `.alpha`. T-LoRA's is its whole change at timestep 0.
+    `.lora_up.weight` (out, rank) and `.alpha`; a convolution's are (rank, in, k, k) and (out, rank, 1, 1). T-LoRA's is
+    its whole change at timestep 0.
 
     ComfyUI ignores peft's names for SDXL's attention with nothing but a log line; these load everywhere.
     """

@@ -1,4 +1,4 @@
-"""A frozen linear layer with an adapter, in as few passes over the activations as it takes.
+"""A frozen layer with an adapter, in as few passes over the activations as it takes.
 
 peft's own forward computes the same with a scaling and a sum of their own, forward and backward, and casts its input to
 the adapter's fp32. Here both matrix products add to one result, in the precision of the input, and what backward needs
@@ -6,16 +6,16 @@ is the input that the layers beside it keep anyway.
 """
 
 import torch
-from peft.tuners.lora import Linear
+from peft.tuners.lora import Conv2d, Linear
 
 ADAPTER = "default"
 
 
-class LowRankLinear(Linear):
-    """peft's LoRA layer with one adapter, never merged and without dropout, as training has it."""
+class _Adapted:
+    """The two matrices of one of peft's LoRA layers."""
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """down (rank, in) and up (out, rank), as they are now."""
+        """down (rank, in) and up (out, rank) now; a convolution's are (rank, in, k, k) and (out, rank, 1, 1)."""
         return self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
 
     @torch.no_grad()
@@ -23,6 +23,21 @@ class LowRankLinear(Linear):
         """Go on from matrices as `matrices` gives them."""
         self.lora_A[ADAPTER].weight.copy_(down)
         self.lora_B[ADAPTER].weight.copy_(up)
+
+
+class LowRankConvolution(_Adapted, Conv2d):
+    """peft's LoRA of a convolution, as LyCORIS's LoCon has it: one to `rank` channels, then one of single pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, in, h, w) to (n, out, h', w')."""
+        base = self.base_layer
+        down, up = (matrix.to(x.dtype) for matrix in self.matrices())
+        narrow = torch.nn.functional.conv2d(x, down, stride=base.stride, padding=base.padding)
+        return base(x) + torch.nn.functional.conv2d(narrow, up * self.scaling[ADAPTER])
+
+
+class LowRankLinear(_Adapted, Linear):
+    """peft's LoRA layer with one adapter, never merged and without dropout, as training has it."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) to (…, out)."""

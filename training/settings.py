@@ -210,6 +210,12 @@ class Options(_Checked):
         step=0.01,
         advanced=True,
     )
+    convolutions: bool = setting(
+        False,
+        "convolutions",
+        "Train the convolutions too, as a LoCon does: they draw shapes and small things, ears, cheeks, a belly. For a "
+        "character that stays unlike its photos. Not with T-LoRA.",
+    )
 
     def __post_init__(self) -> None:
         for name in ("alpha", "min_snr_gamma", "noise_offset", "prior_weight", "rank_exponent"):
@@ -222,6 +228,7 @@ class Options(_Checked):
         self._require_option("lr_schedule")
         self._require_option("method")
         self._require_option("initialisation")
+        self._require("convolutions", not (self.convolutions and self.method == T_LORA), _NO_MASKED_CONVOLUTIONS)
         plain = isinstance(self.own_word, str) and (not self.own_word or re.fullmatch(r"[\w-]+", self.own_word))
         self._require("own_word", bool(plain), "one word of letters and digits that the captions have, such as sks")
         self._require("own_word", bool(self.own_word) or self.method != TEXTUAL_INVERSION, _NO_WORD)
@@ -231,6 +238,7 @@ class Options(_Checked):
         self._require("word_start", len(self.word_start) <= 200, "a few words that the model knows, such as plush toy")
 
 
+_NO_MASKED_CONVOLUTIONS = "False with T-LoRA, which knows linear layers only. Switch it off, or choose the method LoRA"
 _NO_WORD = "the word of the captions that Textual Inversion is to learn, such as sks"
 
 

@@ -30,16 +30,20 @@ _KINDS = {
     "is a LoHa": re.compile(r"\.hada_"),
     "is a LoKr": re.compile(r"\.lokr_"),
     "is an OFT": re.compile(r"\.oft_|oft_blocks"),
-    "is a LoCon": re.compile(
-        r"lora_mid|_conv_?\d?\.|\.conv\d?\.|_conv_(in|out|shortcut)|samplers_\d_conv|_time_emb_proj"
+    "is a LoCon of more than the trainer trains": re.compile(
+        r"lora_mid|[._]conv_(in|out)\b|[._]time_emb_proj\b|_(in|out|emb)_layers_"
     ),
     "changes the text encoders, too": re.compile(r"^(lora_te\d?_|te\d?[._]|text_encoder|lora_prior_te)"),
 }
 """What a file beyond plain low-rank layers of the UNet is or does, by the names of its tensors."""
 
-_ATTENTION = re.compile(r"transformer_blocks_\d+_(attn[12]_to_(q|k|v|out_0)|ff_net_(0_proj|2))$")
+_TRAINABLE = re.compile(
+    r"transformer_blocks_\d+_(attn[12]_to_(q|k|v|out_0)|ff_net_(0_proj|2))$"
+    r"|resnets_\d+_conv(1|2|_shortcut)$|(down|up)samplers_0_conv$"
+)
 """The layers that some setting of the trainer trains."""
 
+_AS_IT_WAS = "Choose the target_layers, feed_forward and convolutions that it was trained with, or: "
 _BESIDE = "Load it with Load LoRA before the trainer: what is trained then comes on top of it."
 
 
@@ -62,11 +66,10 @@ def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) ->
         layer = _layer(key, blocks)
         suffix = _SUFFIX.search(key)
         if layer not in modules or not (suffix or key.endswith(".alpha")):
-            settings_help = _ATTENTION.search(layer) and (suffix or key.endswith(".alpha"))
+            trainable = _TRAINABLE.search(layer) and (suffix or key.endswith(".alpha"))
             raise ValueError(
                 f"continue_from: {path.name} changes {key.split('.lora')[0]}, which this run does not train. "
-                + ("Choose the target_layers and feed_forward that it was trained with, or: " if settings_help else "")
-                + _BESIDE
+                f"{_AS_IT_WAS * bool(trainable)}{_BESIDE}"
             )
         if suffix is None:
             alphas[layer] = tensor
@@ -79,7 +82,8 @@ def continue_from(unet: UNet2DConditionModel, path: Path, settings: Settings) ->
         for layer, down in downs.items():
             up, rank = ups[layer], len(down) if down.dim() else 0
             ours, theirs = (modules[layer].lora_A[ADAPTER].weight, modules[layer].lora_B[ADAPTER].weight), (down, up)
-            if (down.shape, up.shape) != ((rank, ours[0].shape[1]), (ours[1].shape[0], rank)):
+            expected = (rank, *ours[0].shape[1:]), (ours[1].shape[0], rank, *ours[1].shape[2:])
+            if (down.shape, up.shape) != expected:
                 raise ValueError(
                     f"continue_from: {path.name} has a layer {layer} of {[tuple(t.shape) for t in theirs]}, and this "
                     f"model one of {[tuple(t.shape) for t in ours]}. Choose a LoRA that was made for this model."

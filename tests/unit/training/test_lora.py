@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from storybooth.tests.unit.training.conftest import CONFIG, SELF_ATTENTION_LAYERS
 from storybooth.training.lora import add_lora, lora_parameters, lora_state_dict
-from storybooth.training.lora_layer import LowRankLinear
+from storybooth.training.lora_layer import LowRankConvolution, LowRankLinear
 from storybooth.training.settings import Options, Settings
 from storybooth.training.unet import alias, build_unet, diffusers_config
 
@@ -145,6 +145,34 @@ def test_feed_forward_layers_join_on_request(make_unet):
     assert len(tensors) == SELF_ATTENTION_LAYERS * (4 + 2) * 3
 
 
+def test_convolutions_join_on_request(make_unet):
+    tensors = lora_state_dict(make_unet(options=Options(convolutions=True)))
+    block = "lora_unet_up_blocks_1_resnets_0"
+    assert tensors[f"{block}_conv1.lora_down.weight"].shape == (4, 128 + 64, 3, 3)
+    assert tensors[f"{block}_conv2.lora_up.weight"].shape == (64, 4, 1, 1)
+    assert tensors[f"{block}_conv_shortcut.lora_down.weight"].shape == (4, 128 + 64, 1, 1)
+    assert {name.split(".")[0] for name in tensors if "samplers" in name} == {
+        f"lora_unet_{way}_blocks_{block}_{way}samplers_0_conv" for way in ("down", "up") for block in (0, 1)
+    }
+    convolutions = 17 * 2 + 11 + 4  # of residual blocks, of those among them that change width, of samplers
+    assert len(tensors) == (SELF_ATTENTION_LAYERS * 4 + convolutions) * 3
+    assert not any("conv_in" in name or "conv_out" in name for name in tensors)
+
+
+def test_new_convolutions_change_nothing_and_give_as_much_as_linear_layers(make_unet, weights, examples):
+    plain = predict(build_unet(CONFIG, weights.__getitem__), examples[0])
+    unet = make_unet(rank=8, options=Options(convolutions=True))
+    torch.testing.assert_close(predict(unet, examples[0]), plain, rtol=0, atol=1e-5)
+    tensors = lora_state_dict(unet)
+    wide = torch.cat([t.flatten() for name, t in tensors.items() if "lora_down" in name and t.shape[2:] == (3, 3)])
+    assert wide.std().item() == pytest.approx(1 / (3 * 8), rel=0.02)
+
+
+def test_convolutions_are_not_for_t_lora():
+    with pytest.raises(ValueError, match=r"convolutions: got True, expected False with T-LoRA.*method LoRA"):
+        Options(convolutions=True, method="T-LoRA")
+
+
 def test_alpha_scales_what_the_lora_adds(make_unet, examples):
     def effect(alpha):
         unet = make_unet(options=Options(alpha=alpha))
@@ -160,17 +188,26 @@ def test_alpha_scales_what_the_lora_adds(make_unet, examples):
     torch.testing.assert_close(effect(2), effect(4) / 2, rtol=0.02, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("made", "lean_class", "shape"),
+    [
+        (lambda: torch.nn.Linear(48, 32), LowRankLinear, (2, 9, 48)),
+        (lambda: torch.nn.Conv2d(24, 32, 3, padding=1), LowRankConvolution, (2, 24, 6, 10)),
+        (lambda: torch.nn.Conv2d(24, 24, 3, stride=2, padding=1), LowRankConvolution, (2, 24, 6, 10)),
+        (lambda: torch.nn.Conv2d(24, 32, 1), LowRankConvolution, (2, 24, 6, 10)),
+    ],
+)
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-def test_the_lean_layer_computes_what_pefts_does(dtype, close):
+def test_the_lean_layer_computes_what_pefts_does(made, lean_class, shape, dtype, close):
     """Forward and backward, against peft's own layer under autocast, as diffusers' scripts run it."""
     generator = torch.Generator().manual_seed(0)
-    host = torch.nn.ModuleDict({"to_q": torch.nn.Linear(48, 32)})
-    plain = get_peft_model(host, LoraConfig(r=4, lora_alpha=2, target_modules=["to_q"])).base_model.model["to_q"]
+    host = torch.nn.ModuleDict({"layer": made()})
+    plain = get_peft_model(host, LoraConfig(r=4, lora_alpha=2, target_modules=["layer"])).base_model.model["layer"]
     for parameter in plain.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator).to(dtype)
     lean = copy.deepcopy(plain)
-    lean.__class__ = LowRankLinear
-    x = torch.randn(2, 9, 48, generator=generator).to(dtype)
+    lean.__class__ = lean_class
+    x = torch.randn(shape, generator=generator).to(dtype)
     found = []
     for layer in (plain, lean):
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight

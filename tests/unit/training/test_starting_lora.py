@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -100,6 +101,22 @@ def refused(weights, tmp_path, tensors, settings=SETTINGS, name="x.safetensors",
     return str(caught.value)
 
 
+def test_a_lora_of_convolutions_goes_on(weights, tmp_path):
+    settings = Settings(rank=2, options=Options(convolutions=True, alpha=1.0))
+    unet, again = (build_unet(CONFIG, weights.__getitem__) for _ in range(2))
+    add_lora(unet, replace(settings, seed=1))
+    for name, parameter in unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    learned = lora_state_dict(unet)
+    safetensors.torch.save_file(learned, tmp_path / "x.safetensors")
+    add_lora(again, settings)
+    continue_from(again, tmp_path / "x.safetensors", settings)
+    now = lora_state_dict(again)
+    assert now.keys() == learned.keys() and any("conv_shortcut" in name for name in now)
+    assert all(torch.equal(now[name], learned[name]) for name in now)
+
+
 def test_layers_that_the_file_lacks_start_anew(weights, saved, make_unet, tmp_path):
     few = {name: tensor for name, tensor in saved.items() if "attn1" in name}
     safetensors.torch.save_file(few, tmp_path / "x.safetensors")
@@ -130,8 +147,13 @@ _LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0"
             False,
         ),
         ("text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight", "changes the text encoders, too (", False),
-        ("lora_unet_conv_in.lora_down.weight", "is a LoCon (", False),
-        ("lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight", "is a LoCon (", False),
+        ("lora_unet_conv_in.lora_down.weight", "is a LoCon of more than the trainer trains (", False),
+        (
+            "lora_unet_input_blocks_1_0_in_layers_2.lora_up.weight",
+            "is a LoCon of more than the trainer trains (",
+            False,
+        ),
+        ("lora_unet_down_blocks_0_resnets_0_conv1.lora_up.weight", "changes lora_unet_down", True),
         (f"{_LAYER}_attn1_to_q.hada_w1_a", "is a LoHa (", False),
         (f"{_LAYER}_attn1_to_q.lokr_w1", "is a LoKr (", False),
         (f"{_LAYER}_attn1_to_q.dora_scale", "is a DoRA (", False),
