@@ -33,7 +33,7 @@ class LowRankConvolution(_Adapted, Conv2d):
         base = self.base_layer
         down, up = (matrix.to(x.dtype) for matrix in self.matrices())
         narrow = torch.nn.functional.conv2d(x, down, stride=base.stride, padding=base.padding)
-        return base(x) + torch.nn.functional.conv2d(narrow, up * self.scaling[ADAPTER])
+        return base(x).add_(torch.nn.functional.conv2d(narrow, up * self.scaling[ADAPTER]))
 
 
 class LowRankLinear(_Adapted, Linear):
