@@ -116,7 +116,7 @@ class Painter:
 
         One of our own that has ended, as where the system took its memory away, is started again.
         """
-        if self._own and not _is_running(self._comfy.pid):
+        if self._own and not is_running(self._comfy.pid):
             self._prompt = ""
             self._stack.close()
             self._start_own()
@@ -267,7 +267,7 @@ def _own_folder(base: Path) -> Path:
     return folder
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether a process of ours has not ended."""
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
