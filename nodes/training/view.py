@@ -89,11 +89,13 @@ class TrainingView:
         """The run's last state with its report, for `ui` of the node's output."""
         if self.client_id is None:
             return {}
+        # First the curve: a canvas that is left between the two messages must not remember a report of no steps.
+        self.state |= {"curve": curve(losses), "left": ""}
         try:
             self.add_picture("report", report)
         except OSError as error:  # the LoRA is there, and the output `report` holds the picture
             logging.warning("StoryBooth: the report is not shown: %s", error)
-        return {PROPERTY: [self.state | {"curve": curve(losses), "left": ""}]}
+        return {PROPERTY: [dict(self.state)]}
 
     def _send(self) -> None:
         send_event("storybooth.training", dict(self.state))

@@ -83,7 +83,9 @@ def test_the_report_is_an_output_a_picture_on_the_node_and_there_again_from_the_
     comfy.free()
     comfy.run(OTHER_WORKFLOW)
     again = comfy.queue(nodes)
-    assert steps_shown(again) == []
+    events = list(again)
+    assert steps_shown(events) == []
+    assert [state["curve"] for state in follow(events)] == [last_state(run)["curve"]], "never a report of no steps"
     assert np.array_equal(picture(comfy, last_state(again), "report"), report)
     assert last_state(again)["curve"] == last_state(run)["curve"]
 
