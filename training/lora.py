@@ -6,25 +6,30 @@ from peft import LoraConfig
 from peft.tuners.lora import Linear, LoraLayer
 
 from .lora_layer import ADAPTER, LowRankConvolution, LowRankLinear
-from .settings import Settings
+from .settings import Settings, TargetLayers
 from .tlora import mask_ranks
 
-_ATTENTION = {"self_attention": "attn1", "self_and_cross_attention": "attn[12]"}
+_OF_ATTENTION = r"\.(to_q|to_k|to_v|to_out\.0)"
 _FEED_FORWARD = r"|ff\.net\.(0\.proj|2)"
-_CONVOLUTIONS = r"|resnets\.\d+\.conv(1|2|_shortcut)|(down|up)samplers\.0\.conv"
+_CONVOLUTIONS = r"resnets\.\d+\.conv(1|2|_shortcut)|(down|up)samplers\.0\.conv"
+_TARGETS: dict[TargetLayers, str] = {
+    "self_attention": rf"attn1{_OF_ATTENTION}",
+    "self_and_cross_attention": rf"attn[12]{_OF_ATTENTION}",
+    "convolutions": _CONVOLUTIONS,
+    "self_attention_and_convolutions": rf"attn1{_OF_ATTENTION}|{_CONVOLUTIONS}",
+}
+"""The layers that are trained, by how their names in the UNet end."""
 
 
 def add_lora(unet: UNet2DConditionModel, settings: Settings) -> None:
-    """Put fp32 adapters on `to_q`, `to_k`, `to_v` and `to_out.0` of the chosen attention layers, and, where options
-    say so, on the feed-forward layers beside them and on the convolutions of residual blocks and of samplers.
+    """Put fp32 adapters on the target layers: `to_q`, `to_k`, `to_v` and `to_out.0` of attention, the convolutions of
+    residual blocks and of samplers; and, where options say so, on the transformers' feed-forward layers.
 
     A is drawn with standard deviation 1 / rank from the seed (of a convolution's k · k pixels, 1 / (k · rank), so that
     their sum is as large), B is zero, so the UNet's output stays the same at first. The global random state is left as
     it was. T-LoRA begins and computes as `tlora` says.
     """
-    attention = rf"{_ATTENTION[settings.target_layers]}\.(to_q|to_k|to_v|to_out\.0)"
-    more = _FEED_FORWARD * settings.options.feed_forward + _CONVOLUTIONS * settings.options.convolutions
-    modules = rf".*\.({attention}{more})"
+    modules = rf".*\.({_TARGETS[settings.target_layers]}{_FEED_FORWARD * settings.options.feed_forward})"
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, init_lora_weights=False, target_modules=modules)
     with torch.random.fork_rng(devices=[]):
         unet.add_adapter(config, adapter_name=ADAPTER)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from ..setting import about, named, setting
 from .timesteps import DISTRIBUTIONS
 
-TargetLayers = Literal["self_attention", "self_and_cross_attention"]
+TargetLayers = Literal["self_attention", "self_and_cross_attention", "convolutions", "self_attention_and_convolutions"]
 Precision = Literal["bf16", "fp16", "fp32"]
 OptimizerName = Literal["adamw", "adamw_8bit", "prodigy"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -210,12 +210,6 @@ class Options(_Checked):
         step=0.01,
         advanced=True,
     )
-    convolutions: bool = setting(
-        False,
-        "convolutions",
-        "Train the convolutions too, as a LoCon does: they draw shapes and small things, ears, cheeks, a belly. For a "
-        "character that stays unlike its photos. Not with T-LoRA.",
-    )
 
     def __post_init__(self) -> None:
         for name in ("alpha", "min_snr_gamma", "noise_offset", "prior_weight", "rank_exponent"):
@@ -228,7 +222,6 @@ class Options(_Checked):
         self._require_option("lr_schedule")
         self._require_option("method")
         self._require_option("initialisation")
-        self._require("convolutions", not (self.convolutions and self.method == T_LORA), _NO_MASKED_CONVOLUTIONS)
         plain = isinstance(self.own_word, str) and (not self.own_word or re.fullmatch(r"[\w-]+", self.own_word))
         self._require("own_word", bool(plain), "one word of letters and digits that the captions have, such as sks")
         self._require("own_word", bool(self.own_word) or self.method != TEXTUAL_INVERSION, _NO_WORD)
@@ -238,7 +231,7 @@ class Options(_Checked):
         self._require("word_start", len(self.word_start) <= 200, "a few words that the model knows, such as plush toy")
 
 
-_NO_MASKED_CONVOLUTIONS = "False with T-LoRA, which knows linear layers only. Switch it off, or choose the method LoRA"
+_NO_MASKED_CONVOLUTIONS = "attention alone with T-LoRA, which knows linear layers only. Or choose the method LoRA"
 _NO_WORD = "the word of the captions that Textual Inversion is to learn, such as sks"
 
 
@@ -324,7 +317,8 @@ class Settings(_Checked):
         "self_attention",
         "target layers",
         "self_attention learns how the character looks. self_and_cross_attention also learns what the words mean: "
-        "stronger, a file twice as large, and more likely to overfit.",
+        "stronger, a file twice as large, and more likely to overfit. convolutions draw shapes and small things, ears, "
+        "cheeks, a belly, as a LoCon does: for a character that stays unlike its photos. Not with T-LoRA.",
         options=get_args(TargetLayers),
         advanced=True,
     )
@@ -360,6 +354,8 @@ class Settings(_Checked):
         self._require("mu", math.isfinite(self.mu), "a finite number")
         self._require("sigma", 0 < self.sigma < math.inf, "more than 0 and finite")
         self._require_option("target_layers")
+        masked = self.options.method == T_LORA and "convolutions" in self.target_layers
+        self._require("target_layers", not masked, _NO_MASKED_CONVOLUTIONS)
         self._require_option("precision")
         self._require("seed", self.seed >= 0, "0 or more")
         if self.options.method == T_LORA and self.min_rank > self.rank:

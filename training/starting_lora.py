@@ -43,7 +43,7 @@ _TRAINABLE = re.compile(
 )
 """The layers that some setting of the trainer trains."""
 
-_AS_IT_WAS = "Choose the target_layers, feed_forward and convolutions that it was trained with, or: "
+_AS_IT_WAS = "Choose the target_layers and feed_forward that it was trained with, or: "
 _BESIDE = "Load it with Load LoRA before the trainer: what is trained then comes on top of it."
 
 

@@ -67,7 +67,7 @@ class TrainingOptionsNode(io.ComfyNode):
                 *(widget(Options, name, optional=True) for name in ("rank_exponent", "initialisation")),
                 *(widget(Options, name, optional=True) for name in ("own_word", "word_tokens", "word_start")),
                 widget(Options, "word_rate", optional=True, round=False),
-                *(widget(Options, name, optional=True) for name in ("word_until", "convolutions")),
+                widget(Options, "word_until", optional=True),
             ],
             outputs=[
                 TrainingOptionsSocket.Output(

@@ -277,10 +277,11 @@ def test_all_options_train_together_and_their_file_loads(comfy):
     comfy.run(graph(comfy, lora_name="start"))
     options = {"aspect_ratio_buckets": True, "flip": True, "text_dropout": 0.2, "alpha": 1.0, "min_snr_gamma": 5.0}
     options |= {"noise_offset": 0.05, "lr_schedule": "cosine", "warmup_steps": 1, "feed_forward": True}
-    options["convolutions"] = True
     options |= {"class_images": ["class", 0], "class_prompt": "a plush", "prior_weight": 0.5}
     options |= {"continue_from": "start.safetensors"}
-    nodes = with_options(comfy, {"lora_name": "options", "batch_size": 2, "gradient_checkpointing": True}, **options)
+    trainer = {"lora_name": "options", "batch_size": 2, "gradient_checkpointing": True}
+    trainer["target_layers"] = "self_attention_and_convolutions"
+    nodes = with_options(comfy, trainer, **options)
     nodes["class"] = {
         "class_type": "StoryBoothSubjectImages",
         "inputs": {"folder": photos(comfy), "default_caption": ""},

@@ -145,8 +145,12 @@ def test_feed_forward_layers_join_on_request(make_unet):
     assert len(tensors) == SELF_ATTENTION_LAYERS * (4 + 2) * 3
 
 
-def test_convolutions_join_on_request(make_unet):
-    tensors = lora_state_dict(make_unet(options=Options(convolutions=True)))
+@pytest.mark.parametrize(
+    ("target_layers", "attention"),
+    [("convolutions", 0), ("self_attention_and_convolutions", SELF_ATTENTION_LAYERS * 4)],
+)
+def test_convolutions_are_trained_alone_or_beside_attention(make_unet, target_layers, attention):
+    tensors = lora_state_dict(make_unet(target_layers=target_layers))
     block = "lora_unet_up_blocks_1_resnets_0"
     assert tensors[f"{block}_conv1.lora_down.weight"].shape == (4, 128 + 64, 3, 3)
     assert tensors[f"{block}_conv2.lora_up.weight"].shape == (64, 4, 1, 1)
@@ -155,22 +159,24 @@ def test_convolutions_join_on_request(make_unet):
         f"lora_unet_{way}_blocks_{block}_{way}samplers_0_conv" for way in ("down", "up") for block in (0, 1)
     }
     convolutions = 17 * 2 + 11 + 4  # of residual blocks, of those among them that change width, of samplers
-    assert len(tensors) == (SELF_ATTENTION_LAYERS * 4 + convolutions) * 3
+    assert len(tensors) == (attention + convolutions) * 3
     assert not any("conv_in" in name or "conv_out" in name for name in tensors)
 
 
 def test_new_convolutions_change_nothing_and_give_as_much_as_linear_layers(make_unet, weights, examples):
     plain = predict(build_unet(CONFIG, weights.__getitem__), examples[0])
-    unet = make_unet(rank=8, options=Options(convolutions=True))
+    unet = make_unet(rank=8, target_layers="convolutions")
     assert torch.equal(predict(unet, examples[0]), plain)
     tensors = lora_state_dict(unet)
     wide = torch.cat([t.flatten() for name, t in tensors.items() if "lora_down" in name and t.shape[2:] == (3, 3)])
     assert wide.std().item() == pytest.approx(1 / (3 * 8), rel=0.02)
 
 
-def test_convolutions_are_not_for_t_lora():
-    with pytest.raises(ValueError, match=r"convolutions: got True, expected False with T-LoRA.*method LoRA"):
-        Options(convolutions=True, method="T-LoRA")
+@pytest.mark.parametrize("target_layers", ["convolutions", "self_attention_and_convolutions"])
+def test_convolutions_are_not_for_t_lora(target_layers):
+    message = rf"target_layers\): got '{target_layers}', expected attention alone with T-LoRA.*method LoRA"
+    with pytest.raises(ValueError, match=message):
+        Settings(target_layers=target_layers, options=Options(method="T-LoRA"))
 
 
 def test_alpha_scales_what_the_lora_adds(make_unet, examples):

@@ -102,7 +102,7 @@ def refused(weights, tmp_path, tensors, settings=SETTINGS, name="x.safetensors",
 
 
 def test_a_lora_of_convolutions_goes_on(weights, tmp_path):
-    settings = Settings(rank=2, options=Options(convolutions=True, alpha=1.0))
+    settings = Settings(rank=2, target_layers="self_attention_and_convolutions", options=Options(alpha=1.0))
     unet, again = (build_unet(CONFIG, weights.__getitem__) for _ in range(2))
     add_lora(unet, replace(settings, seed=1))
     for name, parameter in unet.named_parameters():
