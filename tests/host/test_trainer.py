@@ -232,6 +232,12 @@ def test_values_out_of_range_are_refused_by_name(comfy, widgets):
     assert loras(comfy, "refused*") == []
 
 
+def test_convolutions_are_refused_where_the_preset_means_t_lora(comfy):
+    message = failure(comfy, lora_name="refused", preset="flexible", target_layers="convolutions")
+    assert "target layers (target_layers): got 'convolutions', expected attention alone with T-LoRA" in message
+    assert loras(comfy, "refused*") == []
+
+
 def test_captions_must_fit_the_images(comfy):
     nodes = graph(comfy, lora_name="refused")
     nodes["three"] = {"class_type": "StoryBoothSubjectImages", "inputs": {"folder": "three", "default_caption": ""}}
@@ -280,7 +286,7 @@ def test_all_options_train_together_and_their_file_loads(comfy):
     options |= {"class_images": ["class", 0], "class_prompt": "a plush", "prior_weight": 0.5}
     options |= {"continue_from": "start.safetensors"}
     trainer = {"lora_name": "options", "batch_size": 2, "gradient_checkpointing": True}
-    trainer["target_layers"] = "self_attention_and_convolutions"
+    trainer |= {"target_layers": "self_attention_and_convolutions"}
     nodes = with_options(comfy, trainer, **options)
     nodes["class"] = {
         "class_type": "StoryBoothSubjectImages",
